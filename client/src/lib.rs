@@ -1,0 +1,1 @@
+//! The hub of a Somnus federation: one person's nights.

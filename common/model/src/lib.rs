@@ -1,0 +1,1 @@
+//! The sleep-staging network: encoders, night-level mixer, training.

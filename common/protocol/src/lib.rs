@@ -1,0 +1,1 @@
+//! Somnus's federation as two sans-IO state machines.

@@ -1,0 +1,1 @@
+//! Metrics, night statistics, agreement analysis and the reports that show them.

@@ -1,0 +1,1 @@
+//! Recordings on disk become nights of 30-second epochs.

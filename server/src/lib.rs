@@ -1,0 +1,1 @@
+//! The aggregator of a Somnus federation.

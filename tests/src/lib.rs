@@ -1,0 +1,1 @@
+//! System tests across the crates, on the real binaries.
