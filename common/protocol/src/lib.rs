@@ -1,1 +1,8 @@
-//! Somnus's federation as two sans-IO state machines.
+//! The federation of Somnus as two state machines that do no I/O.
+pub mod checkpoint;
+pub mod fault;
+pub mod ids;
+pub mod plan;
+pub mod seed;
+pub mod time;
+pub mod trainer;

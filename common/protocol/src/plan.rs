@@ -1,0 +1,198 @@
+//! What the server asks a client to do with a model: plain numbers that travel with every round.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::ConfigError;
+
+/// Which weights a client may change, and therefore which travel.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrainableSet {
+    /// The classifier alone; embeddings of the frozen part are computed once per night.
+    Head,
+    /// The classifier and the small residual adapters behind each block.
+    Adapters,
+    /// Everything.
+    #[default]
+    Full,
+}
+
+/// How local steps turn gradients into weights.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+pub enum Optimiser {
+    /// AdamW (Loshchilov and Hutter 2019), fresh moments every round, betas .9 and .999.
+    AdamW {
+        /// Decoupled weight decay.
+        weight_decay: f32,
+    },
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Momentum, 0 for none.
+        momentum: f32,
+    },
+}
+
+/// How the rate of local steps moves over a federation's rounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// The same rate every round.
+    Constant,
+    /// A linear rise over the first tenth of the rounds, then half a cosine down to a hundredth.
+    #[default]
+    Cosine,
+}
+
+/// How the loss weighs the classes of an imbalanced night.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassWeighting {
+    /// Every epoch counts the same.
+    None,
+    /// Each class by the inverse square root of its frequency in typical sleep (W .08, N1 .07, N2 .49, N3 .14, R .22
+    /// merged to the task), so that all clients minimise the same loss.
+    #[default]
+    InverseSqrt,
+}
+
+/// Random changes of a night during training; evaluation never sees them.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Augmentation {
+    /// Standard deviation of the noise added to every input. Default .1.
+    pub input_noise: f32,
+    /// The shortest random crop as a fraction of the night; 1 keeps it whole. Default 1.
+    pub crop: f32,
+    /// Standard deviation of a factor on heart rate and activity, one draw a night. Default 0.
+    pub scale: f32,
+    /// Probability that one whole stream is hidden for a step. Default 0.
+    pub stream_dropout: f32,
+    /// Largest relative change of time, applied in half of the steps; 0 for none. Default 0.
+    pub time_warp: f32,
+}
+
+impl Default for Augmentation {
+    fn default() -> Self {
+        Self { input_noise: 0.1, crop: 1.0, scale: 0.0, stream_dropout: 0.0, time_warp: 0.0 }
+    }
+}
+
+/// One client's work in one round.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainPlan {
+    /// Which weights move.
+    pub trainable: TrainableSet,
+    /// Optimiser steps on the client's nights; each step sees one whole (perhaps cropped) night. Default 3.
+    pub steps: u32,
+    /// Peak rate of the schedule. Default .004.
+    pub learning_rate: f32,
+    /// How the rate moves over the rounds.
+    pub schedule: Schedule,
+    /// How gradients become steps.
+    pub optimiser: Optimiser,
+    /// Largest norm of one step's gradient; 0 for no limit. Default 1.
+    pub gradient_clip: f32,
+    /// FedProx: weight of half the squared distance from the release; 0 for FedAvg. Set by the strategy.
+    pub proximal: f32,
+    /// How the loss weighs classes.
+    pub class_weighting: ClassWeighting,
+    /// Probability mass that the target gives to the other classes. Default 0.
+    pub label_smoothing: f32,
+    /// Dropout inside the network while training. Default .2.
+    pub dropout: f32,
+    /// Random changes of the night.
+    pub augmentation: Augmentation,
+}
+
+impl Default for TrainPlan {
+    fn default() -> Self {
+        Self {
+            trainable: TrainableSet::Full,
+            steps: 3,
+            learning_rate: 4e-3,
+            schedule: Schedule::Cosine,
+            optimiser: Optimiser::AdamW { weight_decay: 0.01 },
+            gradient_clip: 1.0,
+            proximal: 0.0,
+            class_weighting: ClassWeighting::InverseSqrt,
+            label_smoothing: 0.0,
+            dropout: 0.2,
+            augmentation: Augmentation::default(),
+        }
+    }
+}
+
+impl TrainPlan {
+    /// Refuses numbers that no training could use.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the key.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let aug = &self.augmentation;
+        let decay = match self.optimiser {
+            Optimiser::AdamW { weight_decay } => weight_decay,
+            Optimiser::Sgd { momentum } => momentum,
+        };
+        let rules: [(&str, f32, f32, f32); 11] = [
+            ("plan.steps", self.steps as f32, 1.0, 1e5),
+            ("plan.learning_rate", self.learning_rate, f32::MIN_POSITIVE, 10.0),
+            ("plan.optimiser", decay, 0.0, 1.0),
+            ("plan.gradient_clip", self.gradient_clip, 0.0, 1e6),
+            ("plan.proximal", self.proximal, 0.0, 1e3),
+            ("plan.label_smoothing", self.label_smoothing, 0.0, 0.9),
+            ("plan.dropout", self.dropout, 0.0, 0.95),
+            ("plan.augmentation.input_noise", aug.input_noise, 0.0, 10.0),
+            ("plan.augmentation.crop", aug.crop, 0.1, 1.0),
+            ("plan.augmentation.stream_dropout", aug.stream_dropout, 0.0, 0.95),
+            ("plan.augmentation.time_warp", aug.time_warp.max(aug.scale), 0.0, 0.9),
+        ];
+        for (key, value, low, high) in rules {
+            if !(low..=high).contains(&value) {
+                return Err(ConfigError::value(key, format!("{value} is not within {low} to {high}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The rate of round `index` (from 0) of `rounds`.
+    pub fn rate(&self, index: u64, rounds: u64) -> f32 {
+        match self.schedule {
+            Schedule::Constant => self.learning_rate,
+            Schedule::Cosine => {
+                let warm = (rounds as f64 / 10.0).max(1.0);
+                let position = index as f64 + 0.5;
+                let factor = if position < warm {
+                    position / warm
+                } else {
+                    let along = ((position - warm) / (rounds as f64 - warm).max(1.0)).min(1.0);
+                    0.01 + 0.99 * 0.5 * (1.0 + (std::f64::consts::PI * along).cos())
+                };
+                (f64::from(self.learning_rate) * factor) as f32
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cosine_schedule_warms_up_and_cools_down() {
+        let plan = TrainPlan { learning_rate: 1.0, ..TrainPlan::default() };
+        let rates: Vec<f32> = (0..40).map(|i| plan.rate(i, 40)).collect();
+        let peak = rates.iter().position(|r| *r == rates.iter().copied().fold(0.0, f32::max)).unwrap();
+        assert!((3..=5).contains(&peak), "peak at {peak}");
+        assert!(rates[peak..].windows(2).all(|w| w[1] < w[0]));
+        assert!(rates[39] < 0.02 && rates[0] < 0.2);
+    }
+
+    #[test]
+    fn absurd_plans_name_their_key() {
+        let plan = TrainPlan { learning_rate: f32::NAN, ..TrainPlan::default() };
+        assert!(plan.check().unwrap_err().to_string().contains("plan.learning_rate"));
+        assert!(TrainPlan::default().check().is_ok());
+    }
+}
