@@ -5,4 +5,5 @@ pub mod ids;
 pub mod plan;
 pub mod seed;
 pub mod time;
+pub mod token;
 pub mod trainer;
