@@ -1,1 +1,38 @@
 //! Recordings on disk become nights of 30-second epochs.
+//!
+//! A [`Recording`] is one person's night as the sensors gave it: [`Stream`]s of samples, and stages where a
+//! human scored them. [`prepare`] turns it into a [`Night`] of features per epoch or says why not
+//! ([`Excluded`]), by [`NightRules`]. Recordings come from disk ([`sleep_accel`]) or from a seed
+//! ([`synthetic`]); [`split`] says which of them may be learned from.
+//!
+//! ```
+//! use somnus_signals::{NightRules, Task, synthetic};
+//!
+//! let config = synthetic::SyntheticConfig { people: 2, ..Default::default() };
+//! let cohort = synthetic::cohort(&config, &NightRules::default());
+//! let classes = cohort.nights[0].classes(Task::Four);
+//! assert_eq!(classes.len(), cohort.nights[0].epochs);
+//! ```
+
+mod butterworth;
+mod error;
+mod features;
+mod motion;
+mod night;
+mod person;
+mod recording;
+mod stage;
+mod stream;
+mod table;
+
+pub mod sleep_accel;
+pub mod split;
+pub mod synthetic;
+
+pub use error::DataError;
+pub use features::prepare;
+pub use night::{Cohort, Excluded, Features, Night, NightRules, Normalisation, Quality};
+pub use person::{InvalidPersonId, PersonId};
+pub use recording::{EPOCH_SECONDS, Recording};
+pub use stage::{Stage, Task, UnknownTask};
+pub use stream::{Stream, StreamKind};
