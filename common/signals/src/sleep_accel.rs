@@ -296,8 +296,8 @@ fn read_labels(path: &Path) -> Result<Option<Vec<Option<Stage>>>, DataError> {
             .flatten()
             .ok_or_else(|| format!("{code} is no stage: 0, 1, 2, 3, 4, 5 or -1 expected"))?;
         let epoch = (time / EPOCH_SECONDS).round();
-        // A NaN time fails this comparison too.
-        if !((time - epoch * EPOCH_SECONDS).abs() <= 1.0) {
+        let off = (time - epoch * EPOCH_SECONDS).abs();
+        if off > 1.0 || !time.is_finite() {
             return Err(format!("{time} s is not at the beginning of a 30-s epoch"));
         }
         if time > LONGEST_SECONDS {

@@ -135,7 +135,7 @@ mod tests {
         let mut without = recording(200, 200);
         without.streams.clear();
         assert_eq!(reason(&without, &rules), "no heart rate was recorded");
-        let tolerant = NightRules { min_hr_coverage: 0.0, ..rules.clone() };
+        let tolerant = NightRules { min_hr_coverage: 0.0, ..NightRules::default() };
         assert!(prepare(&without, &tolerant).unwrap().features.is_empty());
 
         let mut few = recording(200, 200);

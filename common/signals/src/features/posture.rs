@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn change_is_the_norm_of_the_difference() {
         let times = vec![0.0, 10.0, 30.0, 60.0, 200.0];
-        let xyz = vec![[0.0, 0.0, 1.0], [0.0, 0.2, 1.0], [0.3, 0.5, 1.0], [0.3, 0.5, 1.0], [1.0, 0.0, 0.0]];
+        let xyz = [[0.0, 0.0, 1.0], [0.0, 0.2, 1.0], [0.3, 0.5, 1.0], [0.3, 0.5, 1.0], [1.0, 0.0, 0.0]];
         let stream = Stream::new(StreamKind::Posture, times, xyz.concat());
         let f = features(&stream, 7);
         assert_eq!(f.epoch(0), [0.0, 0.0, 0.1, 1.0]);
