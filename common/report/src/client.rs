@@ -1,0 +1,158 @@
+//! What one client's evaluation found: its nights, hypnograms, confusion matrix and night statistics.
+
+use crate::night::{NightOptions, NightStatistics};
+use crate::staging::{Hypnogram, Staging};
+use crate::{Confusion, ConfusionError, Metrics};
+use serde::{Deserialize, Serialize};
+
+/// One client, that is one person, evaluated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientResult {
+    /// The client's id.
+    pub id: String,
+    /// Its part in the run: `held-out`, `trained`, ...
+    pub role: String,
+    /// Scores of all of its nights together.
+    pub metrics: Metrics,
+    /// Counts of all of its nights together.
+    pub confusion: Confusion,
+    /// Its nights in order.
+    pub nights: Vec<NightResult>,
+    /// Coverage and quality: what was missing, what was left out.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// One night of one client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NightResult {
+    /// The night's id or date.
+    pub id: String,
+    /// True class of each epoch; all `null`, or empty, where nobody scored the night.
+    pub truth: Hypnogram,
+    /// Predicted class of each epoch.
+    pub predicted: Hypnogram,
+    /// Statistics of the truth over the epochs scored in both; `None` without a scored epoch.
+    pub truth_statistics: Option<NightStatistics>,
+    /// Statistics of the prediction, over the same epochs when there is a truth, else over the whole night.
+    pub predicted_statistics: NightStatistics,
+    /// Coverage and quality of this night.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl NightResult {
+    /// A night from its hypnograms. Where the truth is shorter or empty, the missing epochs are unscored.
+    #[must_use]
+    pub fn new(
+        id: &str,
+        mut truth: Hypnogram,
+        mut predicted: Hypnogram,
+        staging: &Staging,
+        options: NightOptions,
+    ) -> Self {
+        let length = truth.len().max(predicted.len());
+        truth.resize(length, None);
+        predicted.resize(length, None);
+        let (truth_statistics, predicted_statistics) = if truth.iter().any(Option::is_some) {
+            let (truth, predicted) = NightStatistics::paired(&truth, &predicted, staging, options);
+            (Some(truth), predicted)
+        } else {
+            (None, NightStatistics::of(&predicted, staging, options))
+        };
+        Self {
+            id: id.to_owned(),
+            truth,
+            predicted,
+            truth_statistics,
+            predicted_statistics,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Epochs of the night.
+    #[must_use]
+    pub fn epochs(&self) -> usize {
+        self.truth.len().max(self.predicted.len())
+    }
+}
+
+impl ClientResult {
+    /// A client from its nights.
+    ///
+    /// # Errors
+    /// [`ConfusionError`] when a hypnogram holds a code that is not a class of `staging`.
+    pub fn from_nights(
+        id: &str,
+        role: &str,
+        nights: Vec<NightResult>,
+        staging: &Staging,
+    ) -> Result<Self, ConfusionError> {
+        let mut confusion = Confusion::new(staging.len())?;
+        for night in &nights {
+            confusion.merge(&Confusion::from_hypnograms(staging.len(), &night.truth, &night.predicted)?)?;
+        }
+        Ok(Self {
+            id: id.to_owned(),
+            role: role.to_owned(),
+            metrics: Metrics::of(&confusion),
+            confusion,
+            nights,
+            notes: Vec::new(),
+        })
+    }
+
+    /// The same client with notes on its coverage and quality.
+    #[must_use]
+    pub fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
+    }
+
+    /// (truth, prediction) statistics of the nights that have a truth.
+    #[must_use]
+    pub fn paired_nights(&self) -> Vec<(NightStatistics, NightStatistics)> {
+        self.nights
+            .iter()
+            .filter_map(|night| Some((night.truth_statistics.clone()?, night.predicted_statistics.clone())))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_sums_its_nights() {
+        let staging = Staging::four();
+        let night = |truth: &[u8], predicted: &[u8]| {
+            let codes = |codes: &[u8]| codes.iter().map(|&code| (code < 9).then_some(code)).collect();
+            NightResult::new("n", codes(truth), codes(predicted), &staging, NightOptions::default())
+        };
+        let nights = vec![night(&[0, 1, 2, 9], &[0, 1, 1, 3]), night(&[3, 3], &[3, 0])];
+        let client = ClientResult::from_nights("a", "held-out", nights, &staging).unwrap();
+        assert_eq!((client.metrics.n, client.confusion.correct()), (5, 3));
+        assert_eq!(client.nights[0].predicted_statistics.unscored, 0.5);
+        assert_eq!(client.paired_nights().len(), 2);
+
+        let bad = vec![night(&[0, 5], &[0, 1])];
+        assert!(ClientResult::from_nights("a", "held-out", bad, &staging).is_err());
+    }
+
+    #[test]
+    fn a_night_nobody_scored_still_has_predicted_statistics() {
+        let staging = Staging::sleep_wake();
+        let night = NightResult::new(
+            "n",
+            Vec::new(),
+            vec![Some(0), Some(1), Some(1)],
+            &staging,
+            NightOptions::default(),
+        );
+        assert_eq!((night.truth.len(), night.truth_statistics.is_none()), (3, true));
+        assert_eq!(night.predicted_statistics.tst, 1.0);
+        let client = ClientResult::from_nights("a", "hub", vec![night], &staging).unwrap();
+        assert_eq!((client.metrics.n, client.metrics.accuracy), (0, None));
+    }
+}
