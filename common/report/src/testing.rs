@@ -42,9 +42,8 @@ pub(crate) fn predicted(truth: &Hypnogram, skill: f64, rng: &mut ChaCha8Rng) -> 
         let start = out.len();
         let right = rng.random_bool(skill);
         let wrong = [1, 1, 1, 3, 2, 0][rng.random_range(0..6)];
-        for epoch in start..(start + run).min(truth.len()) {
-            out.push(if right { truth[epoch] } else { Some(wrong) });
-        }
+        let end = (start + run).min(truth.len());
+        out.extend(truth[start..end].iter().map(|&stage| if right { stage } else { Some(wrong) }));
     }
     out
 }
@@ -134,10 +133,10 @@ fn round(round: u64, people: usize, end: &Confusion) -> RoundResult {
         round,
         version: round - u64::from(round >= 5),
         cohort: people as u32,
-        reported: people as u32 - u32::from(round % 3 == 0),
+        reported: people as u32 - u32::from(round.is_multiple_of(3)),
         mean_loss: aborted.is_none().then_some(1.35 - 0.62 * progress),
         examples: 900 * people as u64,
-        evaluation: (round % 2 == 0 && aborted.is_none()).then_some(evaluation),
+        evaluation: (round.is_multiple_of(2) && aborted.is_none()).then_some(evaluation),
         seconds: 1.9,
         bytes_up: 412_000 * people as u64,
         bytes_down: 398_000 * people as u64,
