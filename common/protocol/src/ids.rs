@@ -31,7 +31,11 @@ impl FromStr for ClientId {
     fn from_str(name: &str) -> Result<Self, BadClientId> {
         let fits = (1..=64).contains(&name.len()) && !name.starts_with('.');
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if fits && plain { Ok(Self(name.to_owned())) } else { Err(BadClientId(name.chars().take(80).collect())) }
+        if fits && plain {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(BadClientId(name.chars().take(80).collect()))
+        }
     }
 }
 

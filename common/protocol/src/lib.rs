@@ -1,9 +1,33 @@
 //! The federation of Somnus as two state machines that do no I/O.
+//!
+//! A table of contents, in the order in which a weight travels:
+//!
+//! - [`trainer`]: what a client does with a model and its private nights;
+//! - [`participant`]: the client's machine: fetch, train, offer, upload, evaluate;
+//! - [`message`] and [`wire`]: what the two machines say, and how it looks as bytes;
+//! - [`coordinator`]: the server's machine: select, distribute, collect, aggregate, publish, evaluate;
+//! - [`sum`]: the fixed-point ring in which updates are added; [`strategy`]: what the server does with their mean;
+//! - [`record`]: what the server must not forget; [`checkpoint`]: the file that a model travels in;
+//! - [`config`], [`plan`]: what an operator decides; [`fault`]: who is to blame;
+//! - [`ids`], [`time`], [`seed`]: names, moments and chance.
+//!
+//! Both machines are driven alike by QUIC, by the simulator and by the tests: one call to `handle` for each thing
+//! that happens, then `poll` until it says `Wait`. Time and chance come in as arguments. Nothing here reads a clock, a
+//! disk, a socket or entropy, and `clippy.toml` keeps it so.
+
 pub mod checkpoint;
+pub mod config;
+pub mod coordinator;
 pub mod fault;
 pub mod ids;
+pub mod message;
+pub mod participant;
 pub mod plan;
+pub mod record;
 pub mod seed;
+pub mod strategy;
+pub mod sum;
 pub mod time;
 pub mod token;
 pub mod trainer;
+pub mod wire;

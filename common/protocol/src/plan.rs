@@ -19,7 +19,7 @@ pub enum TrainableSet {
 
 /// How local steps turn gradients into weights.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Optimiser {
     /// AdamW (Loshchilov and Hutter 2019), fresh moments every round, betas .9 and .999.
     AdamW {

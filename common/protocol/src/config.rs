@@ -1,0 +1,256 @@
+//! What an operator writes becomes a checked [`RoundConfig`].
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::ConfigError;
+use crate::plan::TrainPlan;
+use crate::strategy::StrategyConfig;
+use crate::sum::{MAX_UPDATES, Weighting};
+
+/// Reads any of our TOML files.
+///
+/// # Errors
+/// [`ConfigError::UnknownKey`] with the nearest key that exists, or [`ConfigError::Syntax`] with the line.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        unknown_key(error.message(), line)
+            .unwrap_or_else(|| ConfigError::Syntax(format!("line {line}: {}", error.message())))
+    })
+}
+
+/// serde reports "unknown field `x`, expected one of `a`, `b`"; people want the one that they meant.
+fn unknown_key(message: &str, line: usize) -> Option<ConfigError> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let key = quoted.next()?.to_owned();
+    let nearest = quoted
+        .map(|name| (strsim::damerau_levenshtein(&key, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .map(|(_, name)| name.to_owned());
+    Some(ConfigError::UnknownKey { key, line, nearest })
+}
+
+/// The rounds of a federation, as an operator writes them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FederationConfig {
+    /// Releases to make before the federation is complete. Default 40.
+    pub rounds: u64,
+    /// Clients whose updates a round wants. Default 8.
+    pub cohort: u32,
+    /// Clients to select for each one that is wanted, so that stragglers do not hold up a round. Default 1.
+    pub over_select: f64,
+    /// Clients that must have checked in before a selection starts. Default 2.
+    pub min_clients: u32,
+    /// Updates below which a round is aborted and its sum thrown away. Default 2.
+    pub min_reports: u32,
+    /// How much one client weighs: `examples` or `uniform`.
+    pub weighting: Weighting,
+    /// Seconds that a selection waits for more clients once `min_clients` are there. Default 10.
+    pub selection_seconds: f64,
+    /// Seconds from selection to the round's deadline: download, training and upload. Default 3600.
+    pub training_seconds: f64,
+    /// Seconds that an evaluation waits. Default 600.
+    pub evaluation_seconds: f64,
+    /// Seconds without progress after which an upload loses its place. Default 60.
+    pub stall_seconds: f64,
+    /// Seconds to wait after an aborted round. Default 10.
+    pub pause_seconds: f64,
+    /// Evaluate every how many releases; 0 means only the last. Default 1.
+    pub evaluate_every: u64,
+    /// Updates held in memory at a time while they arrive; the sum itself is one more. Default 4.
+    pub upload_slots: u32,
+    /// Updates reach the server in the clear, it sees every single one. For tests and trusted servers.
+    pub danger_plain_aggregation: bool,
+    /// What the server does with the mean.
+    pub strategy: StrategyConfig,
+    /// What clients do.
+    pub plan: TrainPlan,
+}
+
+impl Default for FederationConfig {
+    fn default() -> Self {
+        Self {
+            rounds: 40,
+            cohort: 8,
+            over_select: 1.0,
+            min_clients: 2,
+            min_reports: 2,
+            weighting: Weighting::Examples,
+            selection_seconds: 10.0,
+            training_seconds: 3600.0,
+            evaluation_seconds: 600.0,
+            stall_seconds: 60.0,
+            pause_seconds: 10.0,
+            evaluate_every: 1,
+            upload_slots: 4,
+            danger_plain_aggregation: false,
+            strategy: StrategyConfig::default(),
+            plan: TrainPlan::default(),
+        }
+    }
+}
+
+/// A configuration that can be run. Fields are private to the protocol: only [`FederationConfig::check`] makes one.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RoundConfig {
+    pub(crate) rounds: u64,
+    pub(crate) cohort: usize,
+    pub(crate) invited: usize,
+    pub(crate) min_clients: usize,
+    pub(crate) min_reports: usize,
+    pub(crate) weighting: Weighting,
+    pub(crate) selection: Duration,
+    pub(crate) training: Duration,
+    pub(crate) evaluation: Duration,
+    pub(crate) stall: Duration,
+    pub(crate) pause: Duration,
+    pub(crate) evaluate_every: u64,
+    pub(crate) upload_slots: usize,
+    pub(crate) strategy: StrategyConfig,
+    pub(crate) plan: TrainPlan,
+}
+
+impl FederationConfig {
+    /// Checks that the numbers make sense together.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the key.
+    pub fn check(self) -> Result<RoundConfig, ConfigError> {
+        let need =
+            |ok: bool, key: &str, why: String| if ok { Ok(()) } else { Err(ConfigError::value(key, why)) };
+        need(
+            self.danger_plain_aggregation,
+            "danger_plain_aggregation",
+            "masked aggregation is not part of this version: write `danger_plain_aggregation = true` to let the \
+             server see every single update"
+                .into(),
+        )?;
+        need(self.rounds >= 1, "rounds", "at least one round is needed".into())?;
+        need(
+            (1..=MAX_UPDATES).contains(&self.cohort),
+            "cohort",
+            format!("{} is not within 1 to {MAX_UPDATES}", self.cohort),
+        )?;
+        need(
+            (1.0..=10.0).contains(&self.over_select),
+            "over_select",
+            format!("{} is not within 1 to 10", self.over_select),
+        )?;
+        need(
+            (1..=self.cohort).contains(&self.min_reports),
+            "min_reports",
+            format!("{} is not within 1 to `cohort` ({})", self.min_reports, self.cohort),
+        )?;
+        need(
+            self.min_clients >= self.min_reports,
+            "min_clients",
+            format!("{} clients cannot give `min_reports` = {} updates", self.min_clients, self.min_reports),
+        )?;
+        need(
+            (1..=64).contains(&self.upload_slots),
+            "upload_slots",
+            format!("{} is not within 1 to 64", self.upload_slots),
+        )?;
+        self.plan.check()?;
+        self.strategy.check()?;
+        let seconds = |key: &str, value: f64| {
+            need(
+                (0.0..=1e7).contains(&value),
+                key,
+                format!("{value} is not within 0 to 10,000,000 seconds"),
+            )?;
+            Ok::<Duration, ConfigError>(Duration::from_secs_f64(value))
+        };
+        let mut plan = self.plan;
+        plan.proximal = self.strategy.proximal().max(plan.proximal);
+        Ok(RoundConfig {
+            rounds: self.rounds,
+            cohort: self.cohort as usize,
+            invited: (f64::from(self.cohort) * self.over_select).ceil() as usize,
+            min_clients: self.min_clients as usize,
+            min_reports: self.min_reports as usize,
+            weighting: self.weighting,
+            selection: seconds("selection_seconds", self.selection_seconds)?,
+            training: seconds("training_seconds", self.training_seconds)?,
+            evaluation: seconds("evaluation_seconds", self.evaluation_seconds)?,
+            stall: seconds("stall_seconds", self.stall_seconds)?,
+            pause: seconds("pause_seconds", self.pause_seconds)?,
+            evaluate_every: self.evaluate_every,
+            upload_slots: self.upload_slots as usize,
+            strategy: self.strategy,
+            plan,
+        })
+    }
+}
+
+impl RoundConfig {
+    /// Releases to make.
+    pub fn rounds(&self) -> u64 {
+        self.rounds
+    }
+
+    /// The trainable set that travels.
+    pub fn trainable(&self) -> crate::plan::TrainableSet {
+        self.plan.trainable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> FederationConfig {
+        FederationConfig { danger_plain_aggregation: true, ..FederationConfig::default() }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
+        let error = parse::<FederationConfig>("rounds = 3\n\ncohrt = 4\n").unwrap_err();
+        assert_eq!(error.to_string(), "line 3: unknown key `cohrt`; did you mean `cohort`?");
+        let error = parse::<FederationConfig>("[plan.augmentation]\ninput_noize = 0.1\n").unwrap_err();
+        assert_eq!(error.to_string(), "line 2: unknown key `input_noize`; did you mean `input_noise`?");
+        let error = parse::<FederationConfig>("zzzzzzzz = 1\n").unwrap_err();
+        assert_eq!(error.to_string(), "line 1: unknown key `zzzzzzzz`");
+        assert!(parse::<FederationConfig>("rounds = \"x\"").unwrap_err().to_string().starts_with("line 1: "));
+    }
+
+    #[test]
+    fn plain_aggregation_must_be_asked_for_by_name() {
+        let error = FederationConfig::default().check().unwrap_err().to_string();
+        assert!(error.contains("danger_plain_aggregation = true"), "{error}");
+        assert!(plain().check().is_ok());
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_together_name_the_key() {
+        let cases: [(&str, FederationConfig); 5] = [
+            ("min_reports", FederationConfig { min_reports: 9, ..plain() }),
+            ("min_clients", FederationConfig { min_clients: 1, ..plain() }),
+            ("cohort", FederationConfig { cohort: 0, ..plain() }),
+            ("over_select", FederationConfig { over_select: f64::NAN, ..plain() }),
+            ("pause_seconds", FederationConfig { pause_seconds: -1.0, ..plain() }),
+        ];
+        for (key, config) in cases {
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{key}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_file_form_is_the_same_as_the_defaults() {
+        let text = r#"
+            cohort = 8
+            danger_plain_aggregation = true
+            strategy = { kind = "fed-prox", mu = 0.1 }
+            plan = { steps = 3, optimiser = { adamw = { weight_decay = 0.01 } } }
+        "#;
+        let config: FederationConfig = parse(text).unwrap();
+        assert_eq!(config.plan, TrainPlan::default());
+        assert_eq!(config.check().unwrap().plan.proximal, 0.1);
+    }
+}

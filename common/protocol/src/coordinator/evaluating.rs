@@ -1,0 +1,151 @@
+//! Publication and federated evaluation: the release is durable first, then clients score it.
+
+use std::collections::BTreeSet;
+
+use super::job::Aggregated;
+use super::phase::{Phase, Step};
+use super::{Coordinator, Event, Held, Output, StrategyHome};
+use crate::fault::Fault;
+use crate::ids::{ClientId, Version};
+use crate::message::{Examination, ToClient};
+use crate::record::{Evaluation, Outcome, Record, Release, RoundRecord};
+use crate::time::Instant;
+
+/// Most classes of an evaluation.
+const MAX_CLASSES: u8 = 8;
+
+/// Most epochs in one client's evaluation: more than ten years of nights.
+const MAX_EPOCHS: u64 = 1 << 22;
+
+/// The sum is with the aggregation job.
+pub(super) struct Aggregating {
+    pub(super) record: RoundRecord,
+    pub(super) opened: Instant,
+}
+
+/// Clients score the release.
+pub(super) struct Evaluating {
+    pub(super) record: RoundRecord,
+    pub(super) opened: Instant,
+    pub(super) deadline: Instant,
+    /// Connected clients that have not answered.
+    pub(super) expected: BTreeSet<ClientId>,
+}
+
+impl Coordinator {
+    pub(super) fn aggregated(&mut self, now: Instant, done: Aggregated) {
+        let Aggregated { round, weights, blob, strategy, state } = done;
+        self.strategy = StrategyHome::Here(strategy);
+        let Phase::Aggregating(Aggregating { record, .. }) = &self.phase else { return };
+        if record.round != round {
+            return;
+        }
+        let Phase::Aggregating(Aggregating { mut record, opened }) =
+            std::mem::replace(&mut self.phase, Phase::Finished)
+        else {
+            return;
+        };
+        self.version = Version(self.version.0 + 1);
+        self.weights = Held { id: blob, bytes: weights.clone() };
+        record.outcome = Outcome::Released(self.version);
+        let release = Release { version: self.version, round, weights, strategy: state };
+        self.out.push_back(Output::Persist(Record::Release(release)));
+        self.event(Event::Released(self.version, blob));
+        self.dismiss(round, record.cohort.iter());
+
+        let due = match self.config.evaluate_every {
+            0 => self.is_last(),
+            every => self.is_last() || self.version.0.is_multiple_of(every),
+        };
+        let mut evaluating =
+            Evaluating { record, opened, deadline: now + self.config.evaluation, expected: BTreeSet::new() };
+        if due {
+            evaluating.expected = self.checked_in().map(|(client, _)| client.clone()).collect();
+            for client in &evaluating.expected {
+                let message = ToClient::Evaluate(self.examination());
+                self.send(client, message);
+            }
+        }
+        self.phase = Phase::Evaluating(evaluating);
+    }
+
+    pub(super) fn greet_evaluating(&mut self, client: &ClientId) {
+        let examination = self.examination();
+        let Phase::Evaluating(evaluating) = &mut self.phase else { return };
+        if !evaluating.record.evaluations.contains_key(client) {
+            evaluating.expected.insert(client.clone());
+            self.send(client, ToClient::Evaluate(examination));
+        }
+    }
+
+    pub(super) fn evaluated(
+        &mut self,
+        client: &ClientId,
+        version: Version,
+        classes: u8,
+        confusion: Vec<u32>,
+    ) -> Result<(), Fault> {
+        let evaluating = self.evaluating(version)?;
+        if !evaluating.expected.remove(client) {
+            // A doubled answer is ignored; one that nobody asked for cannot get here, all checked-in are asked.
+            return Ok(());
+        }
+        let cells = usize::from(classes) * usize::from(classes);
+        let epochs: u64 = confusion.iter().copied().map(u64::from).sum();
+        if !(2..=MAX_CLASSES).contains(&classes) || confusion.len() != cells || epochs > MAX_EPOCHS {
+            return Err(Fault::BadEvaluation);
+        }
+        evaluating.record.evaluations.insert(client.clone(), Evaluation { classes, confusion });
+        Ok(())
+    }
+
+    pub(super) fn evaluation_declined(
+        &mut self,
+        client: &ClientId,
+        version: Version,
+        _reason: &str,
+    ) -> Result<(), Fault> {
+        self.evaluating(version)?.expected.remove(client);
+        Ok(())
+    }
+
+    pub(super) fn try_finish_evaluation(&mut self, now: Instant, open: Evaluating) -> Step {
+        if !open.expected.is_empty() && now < open.deadline {
+            return Step::Stay(Phase::Evaluating(open));
+        }
+        let Evaluating { mut record, opened, .. } = open;
+        record.millis = now.since(opened).as_millis() as u64;
+        record.bytes_down = self.bytes_down;
+        self.persist_round(record);
+        if !self.is_last() {
+            return Step::Go(Phase::selecting());
+        }
+        let everyone: Vec<ClientId> = self.checked_in().map(|(client, _)| client.clone()).collect();
+        for client in &everyone {
+            self.send(client, ToClient::Finished { version: self.version });
+        }
+        self.event(Event::Finished(self.version));
+        Step::Go(Phase::Finished)
+    }
+
+    fn is_last(&self) -> bool {
+        self.version.0 >= self.config.rounds
+    }
+
+    fn examination(&self) -> Examination {
+        Examination {
+            version: self.version,
+            plan: self.config.plan.clone(),
+            foundation: self.foundation.id,
+            release: self.weights.id,
+        }
+    }
+
+    fn evaluating(&mut self, version: Version) -> Result<&mut Evaluating, Fault> {
+        let current = self.version;
+        match &mut self.phase {
+            Phase::Evaluating(evaluating) if version == current => Ok(evaluating),
+            _ => Err(Fault::Unsolicited("an evaluation")),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Selection: wait for enough clients, then draw a cohort.
+
+use rand::seq::SliceRandom;
+
+use super::collecting::Collecting;
+use super::phase::{Phase, Step};
+use super::{Coordinator, Event, Peer};
+use crate::config::RoundConfig;
+use crate::ids::{ClientId, Round};
+use crate::message::Role;
+use crate::seed::Label;
+use crate::time::Instant;
+
+/// Waiting for clients to check in.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Selecting {
+    /// Since when there have been enough to begin, though fewer than wanted.
+    enough_since: Option<Instant>,
+}
+
+impl Selecting {
+    pub(super) fn deadline(&self, config: &RoundConfig) -> Option<Instant> {
+        self.enough_since.map(|since| since + config.selection)
+    }
+}
+
+impl Coordinator {
+    /// Goes on once a cohort is drawn.
+    pub(super) fn try_select(&mut self, now: Instant, selecting: Selecting) -> Step {
+        let candidates: Vec<ClientId> = self.trainers().cloned().collect();
+        if candidates.len() < self.config.min_clients {
+            return Step::Stay(Phase::selecting());
+        }
+        let since = selecting.enough_since.unwrap_or(now);
+        if candidates.len() < self.config.invited && now < since + self.config.selection {
+            return Step::Stay(Phase::Selecting(Selecting { enough_since: Some(since) }));
+        }
+        self.round = self.round.next();
+        self.bytes_down = 0;
+        let cohort = self.draw(self.round, candidates);
+        self.event(Event::Opened(self.round, cohort.clone()));
+        let collecting = Collecting::open(self.round, cohort.clone(), now, &self.config, self.weights.id.len);
+        for client in &cohort {
+            let message = self.assignment(now, &collecting);
+            self.send(client, message);
+        }
+        Step::Go(Phase::Collecting(collecting))
+    }
+
+    /// A cohort: sorted candidates, shuffled by the round's own seed, cut, sorted.
+    fn draw(&self, round: Round, mut candidates: Vec<ClientId>) -> Vec<ClientId> {
+        candidates.shuffle(&mut self.seed.derive(Label::Selection, &round.0.to_le_bytes()).rng());
+        candidates.truncate(self.config.invited);
+        candidates.sort();
+        candidates
+    }
+
+    fn trainers(&self) -> impl Iterator<Item = &ClientId> {
+        self.peers
+            .iter()
+            .filter(|(_, peer)| **peer == Peer::CheckedIn(Role::Trains))
+            .map(|(client, _)| client)
+    }
+}

@@ -1,0 +1,171 @@
+//! Everything that a client and the server say to each other. Each message names its round or version, so that a
+//! late or doubled one is recognised and does no harm.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BlobId, Digest, Round, Version};
+use crate::plan::TrainPlan;
+
+/// The version of this protocol; the ALPN name says the same.
+pub const PROTOCOL: u32 = 1;
+
+/// The name of the protocol in the TLS handshake (RFC 7301).
+pub const ALPN: &[u8] = b"somnus/1";
+
+/// Most bytes of a blob or an update in one message.
+pub const CHUNK: usize = 256 * 1024;
+
+/// Most characters of a reason that a client gives for declining.
+pub const REASON: usize = 200;
+
+/// What a client takes part in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Trains when selected, and evaluates.
+    #[default]
+    Trains,
+    /// Evaluates only: a new person, whose nights no training sees.
+    Evaluates,
+}
+
+/// From a client to the server.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum ToServer {
+    /// The first message of every connection.
+    CheckIn {
+        /// [`PROTOCOL`] of the client.
+        protocol: u32,
+        /// What it takes part in.
+        role: Role,
+    },
+    /// Asks for the next chunk of a blob.
+    Fetch {
+        /// Which blob.
+        digest: Digest,
+        /// From which byte.
+        offset: u64,
+    },
+    /// The local training is done and an update can be uploaded.
+    Offer {
+        /// The round.
+        round: Round,
+        /// The update's length and digest.
+        update: BlobId,
+        /// Scored epochs that it was trained on.
+        examples: u32,
+        /// Mean training loss.
+        loss: f32,
+    },
+    /// A piece of the update.
+    Part {
+        /// The round.
+        round: Round,
+        /// Where the piece starts.
+        offset: u64,
+        /// At most [`CHUNK`] bytes.
+        bytes: Bytes,
+    },
+    /// The counts of an evaluation.
+    Evaluated {
+        /// The release.
+        version: Version,
+        /// Number of classes.
+        classes: u8,
+        /// Confusion matrix, rows truth, row-major.
+        confusion: Vec<u32>,
+    },
+    /// The client cannot do what this round asks.
+    Decline {
+        /// The round.
+        round: Round,
+        /// Why, for the operator; at most [`REASON`] characters count.
+        reason: String,
+    },
+    /// The client cannot evaluate this release.
+    DeclineEvaluation {
+        /// The release.
+        version: Version,
+        /// Why, for the operator; at most [`REASON`] characters count.
+        reason: String,
+    },
+}
+
+/// From the server to a client.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum ToClient {
+    /// You are selected: train.
+    Train(Assignment),
+    /// Evaluate a release.
+    Evaluate(Examination),
+    /// A piece of a blob.
+    Chunk {
+        /// Which blob.
+        digest: Digest,
+        /// Where the piece starts.
+        offset: u64,
+        /// At most [`CHUNK`] bytes.
+        bytes: Bytes,
+    },
+    /// Upload the offered update from this byte on.
+    Upload {
+        /// The round.
+        round: Round,
+        /// Bytes that have arrived already.
+        offset: u64,
+    },
+    /// The update is in the sum; forget it.
+    Counted {
+        /// The round.
+        round: Round,
+    },
+    /// The round is over, whether you were counted or not.
+    Over {
+        /// The round.
+        round: Round,
+    },
+    /// The federation is complete with this release.
+    Finished {
+        /// The last release.
+        version: Version,
+    },
+}
+
+/// One client's part in one round.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The round.
+    pub round: Round,
+    /// What to do, with this round's learning rate.
+    pub plan: TrainPlan,
+    /// The round's training seed; each client derives its own from it.
+    pub seed: u64,
+    /// The foundation checkpoint.
+    pub foundation: BlobId,
+    /// The release to start from.
+    pub release: BlobId,
+    /// Time until the round's deadline, in milliseconds.
+    pub time_left_ms: u64,
+}
+
+impl Assignment {
+    /// Whether an update for `other` answers this assignment too: everything but the time that is left is the same.
+    pub fn same_work(&self, other: &Self) -> bool {
+        let timeless = |a: &Self| Self { time_left_ms: 0, ..a.clone() };
+        timeless(self) == timeless(other)
+    }
+}
+
+/// One federated evaluation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Examination {
+    /// The release's version.
+    pub version: Version,
+    /// How it was trained: tells which weights the release holds.
+    pub plan: TrainPlan,
+    /// The foundation checkpoint.
+    pub foundation: BlobId,
+    /// The release.
+    pub release: BlobId,
+}

@@ -1,0 +1,476 @@
+//! The client's half of the federation, as a state machine without I/O.
+//!
+//! Driven like the coordinator: [`Participant::handle`] once for each thing that happens, then [`Participant::poll`]
+//! until [`Output::Wait`]. It works on one thing at a time; a newer request of the server replaces an older one.
+//! Blobs live in the driver's cache, which answers [`Output::Lookup`] and verifies digests; the machine only decides
+//! what to fetch and from where.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::checkpoint::bytes_of;
+use crate::fault::Fault;
+use crate::ids::{BlobId, ClientId, Round, Version};
+use crate::message::{Assignment, CHUNK, Examination, PROTOCOL, REASON, Role, ToClient, ToServer};
+use crate::seed::{Label, Seed};
+use crate::time::Instant;
+use crate::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainTask, Trainer};
+
+/// Chunks asked for ahead of what has arrived.
+const WINDOW: u64 = 4 * CHUNK as u64;
+
+/// Silence after which a request is repeated.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What happens to a participant.
+#[derive(Debug)]
+pub enum Input {
+    /// The server is there.
+    Connected,
+    /// It is not any more.
+    Disconnected,
+    /// It said something.
+    Message(ToClient),
+    /// The answer to [`Output::Lookup`]: so many bytes are in the cache, `blob.len` of them only if they are verified.
+    Cached(BlobId, u64),
+    /// A [`Job`] is done.
+    Finished(JobResult),
+    /// The moment that [`Output::Wait`] named has come.
+    Timeout,
+}
+
+/// What a participant wants from its driver, in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// Append these bytes to the cached blob, which has `offset` bytes so far.
+    Persist {
+        /// The blob.
+        blob: BlobId,
+        /// Bytes before these.
+        offset: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// Say with [`Input::Cached`] what the cache has of this blob, after all `Persist` before it. A complete blob
+    /// with a wrong digest is thrown away and counts as nothing.
+    Lookup(BlobId),
+    /// Send this, if connected.
+    Send(ToServer),
+    /// Run this on a thread that may block, and bring the result back as [`Input::Finished`].
+    Run(Job),
+    /// Tell the person whose hub this is.
+    Event(Event),
+    /// Nothing more until this moment, or until something happens.
+    Wait(Option<Instant>),
+}
+
+/// What a person may want to know.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// Training began.
+    Training(Round),
+    /// Training is done.
+    Trained {
+        /// The round.
+        round: Round,
+        /// Scored epochs.
+        examples: u32,
+        /// Mean loss.
+        loss: f32,
+    },
+    /// The update is part of the next release.
+    Counted(Round),
+    /// A release was scored on this client's nights.
+    Evaluated(Version, LocalEvaluation),
+    /// The work could not be done.
+    Declined(String),
+    /// The federation is complete.
+    Finished(Version),
+    /// The server said something that makes no sense.
+    Refused(Fault),
+}
+
+/// Work for a thread that may block; the driver adds the two blobs and the trainer.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Train for a round.
+    Train(Assignment, u64),
+    /// Score a release.
+    Examine(Examination),
+}
+
+/// What a [`Job`] gave.
+#[derive(Debug)]
+pub enum JobResult {
+    /// Of [`Job::Train`].
+    Trained(Round, Result<Update, String>),
+    /// Of [`Job::Examine`].
+    Examined(Version, Result<LocalEvaluation, String>),
+}
+
+/// An update, ready to travel.
+pub struct Update {
+    bytes: Bytes,
+    id: BlobId,
+    examples: u32,
+    loss: f32,
+}
+
+impl std::fmt::Debug for Update {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Update").field("examples", &self.examples).finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// The blobs that the driver has to load from its cache: foundation and release.
+    pub fn blobs(&self) -> (BlobId, BlobId) {
+        match self {
+            Job::Train(a, _) => (a.foundation, a.release),
+            Job::Examine(e) => (e.foundation, e.release),
+        }
+    }
+
+    /// Does the work.
+    pub fn run(self, trainer: &dyn Trainer, foundation: Bytes, weights: Bytes) -> JobResult {
+        match self {
+            Job::Train(assignment, seed) => {
+                let Assignment { round, plan, .. } = assignment;
+                let result = trainer.train(&TrainTask { round, plan, seed, foundation, weights });
+                JobResult::Trained(round, result.map(Update::from).map_err(|e| e.to_string()))
+            }
+            Job::Examine(Examination { version, plan, .. }) => {
+                let result = trainer.evaluate(&EvaluateTask { version, plan, foundation, weights });
+                JobResult::Examined(version, result.map_err(|e| e.to_string()))
+            }
+        }
+    }
+
+    /// The result when the driver cannot even begin, for example because its cache cannot be read.
+    pub fn fail(self, why: String) -> JobResult {
+        match self {
+            Job::Train(assignment, _) => JobResult::Trained(assignment.round, Err(why)),
+            Job::Examine(examination) => JobResult::Examined(examination.version, Err(why)),
+        }
+    }
+}
+
+impl From<LocalUpdate> for Update {
+    fn from(update: LocalUpdate) -> Self {
+        let bytes = Bytes::from(bytes_of(&update.delta));
+        Self { id: BlobId::of(&bytes), bytes, examples: update.examples, loss: update.loss }
+    }
+}
+
+/// One federation, seen from one client.
+pub struct Participant {
+    id: ClientId,
+    role: Role,
+    connected: bool,
+    task: Task,
+    /// A job is with the driver; its result may be for a task that has been replaced since.
+    busy: bool,
+    /// When the server last moved the task on.
+    progress: Instant,
+    out: VecDeque<Output>,
+}
+
+/// What the server last asked for.
+#[derive(Clone, PartialEq, Debug)]
+enum Work {
+    Train(Assignment),
+    Examine(Examination),
+}
+
+impl Work {
+    fn blobs(&self) -> [BlobId; 2] {
+        match self {
+            Work::Train(a) => [a.foundation, a.release],
+            Work::Examine(e) => [e.foundation, e.release],
+        }
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Work::Train(a), Work::Train(b)) => a.same_work(b),
+            (a, b) => a == b,
+        }
+    }
+}
+
+/// How far it has come.
+enum Task {
+    /// Nothing to do.
+    Idle,
+    /// Asking the cache for the blobs, in order; `next` is the one that it was asked for last.
+    Gathering { work: Work, next: usize },
+    /// Fetching blob `next`: `have` bytes are cached, those up to `asked` are requested.
+    Fetching { work: Work, next: usize, have: u64, asked: u64 },
+    /// All blobs are there; the job runs, or will as soon as an older one is done.
+    Working(Work),
+    /// The update is offered, uploaded or counted; kept until the server says that the round is over.
+    Holding { assignment: Assignment, update: Update },
+}
+
+impl Participant {
+    /// The participant of client `id`.
+    pub fn new(id: ClientId, role: Role) -> Self {
+        Self {
+            id,
+            role,
+            connected: false,
+            task: Task::Idle,
+            busy: false,
+            progress: Instant::default(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes in one thing that happened.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Connected => {
+                self.connected = true;
+                self.progress = now;
+                self.send(ToServer::CheckIn { protocol: PROTOCOL, role: self.role });
+                self.ask_again();
+            }
+            Input::Disconnected => self.connected = false,
+            Input::Message(message) => self.message(now, message),
+            Input::Cached(blob, have) => self.cached(now, blob, have),
+            Input::Finished(result) => self.finished(now, result),
+            Input::Timeout => {}
+        }
+        if self.waits() && now >= self.progress + PATIENCE {
+            self.progress = now;
+            self.ask_again();
+        }
+    }
+
+    /// The next thing that the driver has to do.
+    pub fn poll(&mut self) -> Output {
+        let next = self.out.pop_front();
+        next.unwrap_or_else(|| Output::Wait(self.waits().then(|| self.progress + PATIENCE)))
+    }
+
+    /// Whether the server owes an answer.
+    fn waits(&self) -> bool {
+        self.connected && matches!(self.task, Task::Fetching { .. } | Task::Holding { .. })
+    }
+
+    fn message(&mut self, now: Instant, message: ToClient) {
+        self.progress = now;
+        match message {
+            ToClient::Train(assignment) => self.take_on(Work::Train(assignment)),
+            ToClient::Evaluate(examination) => self.take_on(Work::Examine(examination)),
+            ToClient::Chunk { digest, offset, bytes } => self.chunk(digest, offset, bytes),
+            ToClient::Upload { round, offset } => self.upload(round, offset),
+            ToClient::Counted { round } => {
+                if self.holds(round) {
+                    self.event(Event::Counted(round));
+                }
+            }
+            ToClient::Over { round } => {
+                let ours = match &self.task {
+                    Task::Gathering { work, .. } | Task::Fetching { work, .. } | Task::Working(work) => {
+                        matches!(work, Work::Train(a) if a.round == round)
+                    }
+                    Task::Holding { assignment, .. } => assignment.round == round,
+                    Task::Idle => false,
+                };
+                if ours {
+                    self.task = Task::Idle;
+                }
+            }
+            ToClient::Finished { version } => {
+                self.task = Task::Idle;
+                self.event(Event::Finished(version));
+            }
+        }
+    }
+
+    fn take_on(&mut self, work: Work) {
+        match &self.task {
+            Task::Gathering { work: old, .. } | Task::Fetching { work: old, .. } | Task::Working(old)
+                if old.same(&work) => {}
+            Task::Holding { assignment, .. } if Work::Train(assignment.clone()).same(&work) => self.offer(),
+            _ => {
+                self.out.push_back(Output::Lookup(work.blobs()[0]));
+                self.task = Task::Gathering { work, next: 0 };
+            }
+        }
+    }
+
+    fn cached(&mut self, now: Instant, blob: BlobId, have: u64) {
+        let Task::Gathering { work, next } = std::mem::replace(&mut self.task, Task::Idle) else { return };
+        let blobs = work.blobs();
+        if blobs[next] != blob {
+            self.task = Task::Gathering { work, next };
+        } else if have < blob.len {
+            self.task = Task::Fetching { work, next, have, asked: have };
+            self.progress = now;
+            self.ask();
+        } else if next + 1 < blobs.len() {
+            self.out.push_back(Output::Lookup(blobs[next + 1]));
+            self.task = Task::Gathering { work, next: next + 1 };
+        } else {
+            self.task = Task::Working(work);
+            self.start();
+        }
+    }
+
+    fn chunk(&mut self, digest: crate::ids::Digest, offset: u64, bytes: Bytes) {
+        let Task::Fetching { work, next, have, .. } = &mut self.task else { return };
+        let blob = work.blobs()[*next];
+        let end = offset + bytes.len() as u64;
+        if digest != blob.digest || offset != *have || bytes.is_empty() {
+            return;
+        }
+        if end > blob.len {
+            return self.event(Event::Refused(Fault::WrongLength { expected: blob.len, got: end }));
+        }
+        *have = end;
+        self.out.push_back(Output::Persist { blob, offset, bytes });
+        if end == blob.len {
+            let (work, next) = (work.clone(), *next);
+            self.out.push_back(Output::Lookup(blob));
+            self.task = Task::Gathering { work, next };
+        } else {
+            self.ask();
+        }
+    }
+
+    /// Requests chunks up to a window ahead of what is cached.
+    fn ask(&mut self) {
+        let mut requests = Vec::new();
+        if let Task::Fetching { work, next, have, asked } = &mut self.task {
+            let blob = work.blobs()[*next];
+            while *asked < blob.len.min(*have + WINDOW) {
+                requests.push(ToServer::Fetch { digest: blob.digest, offset: *asked });
+                *asked = (*asked + CHUNK as u64).min(blob.len);
+            }
+        }
+        for request in requests {
+            self.send(request);
+        }
+    }
+
+    /// Repeats whatever the server has not answered.
+    fn ask_again(&mut self) {
+        match &mut self.task {
+            Task::Fetching { have, asked, .. } => {
+                *asked = *have;
+                self.ask();
+            }
+            Task::Holding { .. } => self.offer(),
+            Task::Idle | Task::Gathering { .. } | Task::Working(_) => {}
+        }
+    }
+
+    fn start(&mut self) {
+        if self.busy {
+            return;
+        }
+        let Task::Working(work) = &self.task else { return };
+        let job = match work.clone() {
+            Work::Train(assignment) => {
+                let id = self.id.as_str().as_bytes();
+                let seed = Seed::from_number(assignment.seed).derive(Label::Client, id).number();
+                self.out.push_back(Output::Event(Event::Training(assignment.round)));
+                Job::Train(assignment, seed)
+            }
+            Work::Examine(examination) => Job::Examine(examination),
+        };
+        self.busy = true;
+        self.out.push_back(Output::Run(job));
+    }
+
+    fn finished(&mut self, now: Instant, result: JobResult) {
+        self.busy = false;
+        self.progress = now;
+        match (std::mem::replace(&mut self.task, Task::Idle), result) {
+            (Task::Working(Work::Train(assignment)), JobResult::Trained(round, result))
+                if assignment.round == round =>
+            {
+                self.trained(assignment, result);
+            }
+            (Task::Working(Work::Examine(examination)), JobResult::Examined(version, result))
+                if examination.version == version =>
+            {
+                self.examined(version, result);
+            }
+            // The result of a task that was replaced: start the new one.
+            (task, _) => {
+                self.task = task;
+                self.start();
+            }
+        }
+    }
+
+    fn trained(&mut self, assignment: Assignment, result: Result<Update, String>) {
+        let round = assignment.round;
+        match result {
+            Ok(update) => {
+                self.event(Event::Trained { round, examples: update.examples, loss: update.loss });
+                self.task = Task::Holding { assignment, update };
+                self.offer();
+            }
+            Err(why) => {
+                self.send(ToServer::Decline { round, reason: why.chars().take(REASON).collect() });
+                self.event(Event::Declined(why));
+            }
+        }
+    }
+
+    fn examined(&mut self, version: Version, result: Result<LocalEvaluation, String>) {
+        match result {
+            Ok(evaluation) => {
+                let LocalEvaluation { classes, confusion } = evaluation.clone();
+                self.send(ToServer::Evaluated { version, classes, confusion });
+                self.event(Event::Evaluated(version, evaluation));
+            }
+            Err(why) => {
+                let reason = why.chars().take(REASON).collect();
+                self.send(ToServer::DeclineEvaluation { version, reason });
+                self.event(Event::Declined(why));
+            }
+        }
+    }
+
+    fn offer(&mut self) {
+        if let Task::Holding { assignment, update } = &self.task {
+            let (round, id) = (assignment.round, update.id);
+            let (examples, loss) = (update.examples, update.loss);
+            self.send(ToServer::Offer { round, update: id, examples, loss });
+        }
+    }
+
+    fn upload(&mut self, round: Round, offset: u64) {
+        let Task::Holding { assignment, update } = &self.task else { return };
+        if assignment.round != round {
+            return;
+        }
+        let bytes = update.bytes.clone();
+        let start = usize::try_from(offset).map_or(bytes.len(), |start| start.min(bytes.len()));
+        for from in (start..bytes.len()).step_by(CHUNK) {
+            let part = bytes.slice(from..bytes.len().min(from + CHUNK));
+            self.send(ToServer::Part { round, offset: from as u64, bytes: part });
+        }
+    }
+
+    fn holds(&self, round: Round) -> bool {
+        matches!(&self.task, Task::Holding { assignment, .. } if assignment.round == round)
+    }
+
+    fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn send(&mut self, message: ToServer) {
+        if self.connected {
+            self.out.push_back(Output::Send(message));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a server must remember: releases and what happened in each round.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BlobId, ClientId, Round, Version};
+
+/// Something to write to disk before anything that follows from it is sent.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Record {
+    /// A published global model.
+    Release(Release),
+    /// A round that ended, well or not.
+    Round(RoundRecord),
+}
+
+/// A published global model.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Release {
+    /// Its version.
+    pub version: Version,
+    /// The round that made it; 0 for the foundation model.
+    pub round: Round,
+    /// The trainable weights: little-endian f32 in the checkpoint's order.
+    pub weights: Bytes,
+    /// The strategy's own state (moments), for the round after a restart.
+    pub strategy: Bytes,
+}
+
+impl Release {
+    /// The name of the weights.
+    pub fn blob(&self) -> BlobId {
+        BlobId::of(&self.weights)
+    }
+}
+
+/// How a round ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It made this release.
+    Released(Version),
+    /// It made none; the text says why.
+    Aborted(String),
+}
+
+/// One client's evaluation of a release: counts only.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Number of classes.
+    pub classes: u8,
+    /// Confusion matrix, rows truth, row-major.
+    pub confusion: Vec<u32>,
+}
+
+/// What happened in a round.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RoundRecord {
+    /// The round.
+    pub round: Round,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Who was selected.
+    pub cohort: Vec<ClientId>,
+    /// Whose updates are in the sum.
+    pub counted: Vec<ClientId>,
+    /// Who dropped out, and why.
+    pub dropped: BTreeMap<ClientId, String>,
+    /// Scored epochs behind the release (or clients, when weighting is uniform).
+    pub examples: u64,
+    /// Weighted mean of the training losses.
+    pub loss: f32,
+    /// Evaluations of the release by the clients that were there.
+    pub evaluations: BTreeMap<ClientId, Evaluation>,
+    /// From selection to the end of the evaluation, in milliseconds of the server's clock.
+    pub millis: u64,
+    /// Bytes of updates received.
+    pub bytes_up: u64,
+    /// Bytes of blobs sent.
+    pub bytes_down: u64,
+}
+
+/// Where a coordinator starts: what the records of its earlier life add up to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Snapshot {
+    /// The foundation checkpoint, as its file's bytes.
+    pub foundation: Bytes,
+    /// The last release.
+    pub release: Release,
+    /// The last round that ended.
+    pub last_round: Round,
+}
+
+impl Snapshot {
+    /// The snapshot of a federation that has not begun: the foundation model's own weights are version 0.
+    pub fn fresh(foundation: Bytes, weights: Bytes) -> Self {
+        let release = Release { version: Version(0), round: Round(0), weights, strategy: Bytes::new() };
+        Self { foundation, release, last_round: Round(0) }
+    }
+
+    /// The same after `record`, for replaying a log of records in order.
+    pub fn apply(&mut self, record: Record) {
+        match record {
+            Record::Release(release) => {
+                self.last_round = self.last_round.max(release.round);
+                self.release = release;
+            }
+            Record::Round(record) => self.last_round = self.last_round.max(record.round),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! FedAvg (McMahan et al. 2017): the next release is the release plus the weighted mean update.
+
+use super::Strategy;
+
+/// `w <- w + rate d`.
+pub struct FedAvg {
+    rate: f32,
+}
+
+impl FedAvg {
+    /// The rule with a server rate, 1 in the original.
+    pub fn new(rate: f32) -> Self {
+        Self { rate }
+    }
+}
+
+impl Strategy for FedAvg {
+    fn step(&mut self, weights: &mut [f32], mean: &[f32]) {
+        for (weight, delta) in weights.iter_mut().zip(mean) {
+            *weight += self.rate * delta;
+        }
+    }
+}

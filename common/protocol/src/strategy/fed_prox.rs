@@ -1,0 +1,12 @@
+//! FedProx (Li et al. 2020): clients add `mu/2 |w - w_t|^2` to their loss; the server averages as FedAvg does.
+
+use super::{FedAvg, Strategy};
+
+/// The server half of FedProx; the client half is `TrainPlan::proximal`.
+pub struct FedProx;
+
+impl Strategy for FedProx {
+    fn step(&mut self, weights: &mut [f32], mean: &[f32]) {
+        FedAvg::new(1.0).step(weights, mean);
+    }
+}

@@ -1,0 +1,190 @@
+//! Messages as bytes. The only file that names bincode.
+//!
+//! A frame is a little-endian u32 length and that many bytes of bincode 2 (`standard` configuration: little endian,
+//! variable-length integers). The length is checked before anything is allocated, and the decoder itself works under
+//! the same limit, so that a lying length inside a frame cannot allocate either.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::fault::Fault;
+use crate::message::CHUNK;
+
+/// Length of a frame's header.
+pub const HEADER: usize = 4;
+
+/// Most bytes that a frame may announce: one chunk and some change.
+pub const MAX_FRAME: usize = CHUNK + 4096;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_FRAME>> =
+    bincode::config::standard().with_limit::<MAX_FRAME>();
+
+/// A message as a whole frame, header included.
+///
+/// # Panics
+/// If the message is larger than [`MAX_FRAME`]; our own messages are not, a test proves it for the largest.
+pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut frame = vec![0; HEADER];
+    let len = bincode::serde::encode_into_std_write(message, &mut frame, bincode::config::standard())
+        .expect("our messages are plain data and memory does not fail");
+    assert!(len <= MAX_FRAME, "a message of {len} bytes is larger than any peer would accept");
+    frame[..HEADER].copy_from_slice(&(len as u32).to_le_bytes());
+    frame
+}
+
+/// The length that a header announces.
+///
+/// # Errors
+/// [`Fault::Oversized`] if it is beyond [`MAX_FRAME`]; nothing has been allocated then.
+pub fn body_len(header: [u8; HEADER]) -> Result<usize, Fault> {
+    let len = u32::from_le_bytes(header);
+    if len as usize > MAX_FRAME {
+        return Err(Fault::Oversized { len: u64::from(len), limit: MAX_FRAME as u64 });
+    }
+    Ok(len as usize)
+}
+
+/// The message in a frame's body.
+///
+/// # Errors
+/// [`Fault::Malformed`] if the body is no message, or has bytes left over.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    let (message, used) =
+        bincode::serde::decode_from_slice(body, CONFIG).map_err(|e| Fault::Malformed(e.to_string()))?;
+    if used != body.len() {
+        return Err(Fault::Malformed(format!("{} bytes after the message", body.len() - used)));
+    }
+    Ok(message)
+}
+
+/// A value that our own disk keeps, without a header.
+pub fn to_disk<T: Serialize>(value: &T) -> Vec<u8> {
+    bincode::serde::encode_to_vec(value, bincode::config::standard())
+        .expect("our records are plain data and memory does not fail")
+}
+
+/// The inverse of [`to_disk`]; the store has checked the bytes' checksum before.
+///
+/// # Errors
+/// [`Fault::Malformed`] if the bytes are of another shape.
+pub fn from_disk<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
+    let (value, used) =
+        bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<{ 1 << 30 }>())
+            .map_err(|e| Fault::Malformed(e.to_string()))?;
+    if used == bytes.len() { Ok(value) } else { Err(Fault::Malformed("bytes after the record".into())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::{BlobId, Digest, Round, Version};
+    use crate::message::{Assignment, Examination, PROTOCOL, Role, ToClient, ToServer};
+    use crate::plan::TrainPlan;
+
+    fn hex(frame: &[u8]) -> String {
+        data_encoding::HEXLOWER.encode(frame)
+    }
+
+    /// A change of any of these strings is a change of the protocol: raise `PROTOCOL` and the ALPN name with it.
+    #[test]
+    fn golden_frames() {
+        let digest = Digest::from([7; 32]);
+        let blob = BlobId { digest, len: 1000 };
+        let sevens = "07".repeat(32);
+        let round = Round(3);
+        let cases: Vec<(Vec<u8>, String)> = vec![
+            (
+                encode(&ToServer::CheckIn { protocol: PROTOCOL, role: Role::Evaluates }),
+                "03000000000101".into(),
+            ),
+            (encode(&ToServer::Fetch { digest, offset: 300 }), format!("2400000001{sevens}fb2c01")),
+            (
+                encode(&ToServer::Offer { round, update: blob, examples: 900, loss: 0.5 }),
+                format!("2c0000000203{sevens}fbe803fb84030000003f"),
+            ),
+            (
+                encode(&ToServer::Part { round, offset: 0, bytes: Bytes::from_static(&[1, 2]) }),
+                "06000000030300020102".into(),
+            ),
+            (
+                encode(&ToServer::Evaluated { version: Version(2), classes: 2, confusion: vec![1, 2, 3, 4] }),
+                "080000000402020401020304".into(),
+            ),
+            (encode(&ToServer::Decline { round, reason: "no".into() }), "05000000050302".to_owned() + "6e6f"),
+            (
+                encode(&ToClient::Chunk { digest, offset: 1, bytes: Bytes::from_static(&[9]) }),
+                format!("2400000002{sevens}010109"),
+            ),
+            (encode(&ToClient::Upload { round, offset: 0 }), "03000000030300".into()),
+            (encode(&ToClient::Counted { round }), "020000000403".into()),
+            (encode(&ToClient::Over { round }), "020000000503".into()),
+            (encode(&ToClient::Finished { version: Version(40) }), "020000000628".into()),
+        ];
+        for (frame, golden) in cases {
+            assert_eq!(hex(&frame), golden);
+        }
+    }
+
+    #[test]
+    fn the_largest_messages_fit_a_frame() {
+        let bytes = Bytes::from(vec![255; CHUNK]);
+        let part = ToServer::Part { round: Round(u64::MAX), offset: u64::MAX, bytes: bytes.clone() };
+        let chunk = ToClient::Chunk { digest: Digest::from([255; 32]), offset: u64::MAX, bytes };
+        let blob = BlobId { digest: Digest::from([255; 32]), len: u64::MAX };
+        let plan = TrainPlan::default();
+        let train = ToClient::Train(Assignment {
+            round: Round(u64::MAX),
+            plan: plan.clone(),
+            seed: u64::MAX,
+            foundation: blob,
+            release: blob,
+            time_left_ms: u64::MAX,
+        });
+        let exam = ToClient::Evaluate(Examination {
+            version: Version(u64::MAX),
+            plan,
+            foundation: blob,
+            release: blob,
+        });
+        assert_eq!(decode::<ToServer>(&encode(&part)[HEADER..]).unwrap(), part);
+        for message in [chunk, train, exam] {
+            assert_eq!(decode::<ToClient>(&encode(&message)[HEADER..]).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn a_length_that_lies_is_refused_before_it_allocates() {
+        assert!(matches!(body_len(u32::MAX.to_le_bytes()), Err(Fault::Oversized { .. })));
+        // A Part that claims 2^60 bytes of content in a body of 12.
+        let mut lie = vec![3, 3, 0, 253];
+        lie.extend_from_slice(&(1u64 << 60).to_le_bytes());
+        assert!(matches!(decode::<ToServer>(&lie), Err(Fault::Malformed(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_a_fault(body in prop::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(message) = decode::<ToServer>(&body) {
+                let again = encode(&message);
+                prop_assert_eq!(format!("{:?}", decode::<ToServer>(&again[HEADER..]).unwrap()), format!("{message:?}"));
+            }
+            let _ = decode::<ToClient>(&body);
+        }
+
+        #[test]
+        fn a_torn_frame_is_never_a_message(cut in 0usize..43) {
+            let offer = ToServer::Offer {
+                round: Round(3),
+                update: BlobId { digest: Digest::from([7; 32]), len: 1000 },
+                examples: 900,
+                loss: 0.5,
+            };
+            let frame = encode(&offer);
+            prop_assert!(decode::<ToServer>(&frame[HEADER..HEADER + cut]).is_err());
+        }
+    }
+}
