@@ -31,3 +31,6 @@ pub mod time;
 pub mod token;
 pub mod trainer;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

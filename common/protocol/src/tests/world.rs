@@ -1,0 +1,500 @@
+//! A whole federation in one value: machines, links, disks, and the schedule that moves them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::checkpoint::{bytes_of, floats};
+use crate::config::FederationConfig;
+use crate::coordinator::{self, Coordinator};
+use crate::fault::Fault;
+use crate::ids::{BlobId, ClientId, Digest, Round, Version};
+use crate::message::{Role, ToClient, ToServer};
+use crate::participant::{self, Participant};
+use crate::record::{Outcome, Record, RoundRecord, Snapshot};
+use crate::seed::{Label, Seed};
+use crate::sum::{Sum, Weighting};
+use crate::time::Instant;
+use crate::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
+
+/// One step of a schedule. Written as a letter and a number, so that a failure is a line of text that replays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// `d`: deliver the oldest message on a link (even: to the server, odd: to the client).
+    Deliver(usize),
+    /// `u`: deliver it and leave it on the link, so that it comes twice.
+    Double(usize),
+    /// `l`: lose it.
+    Lose(usize),
+    /// `j`: run the oldest waiting job of a client, or of the server (last index).
+    Job(usize),
+    /// `c`: connect a client.
+    Connect(usize),
+    /// `x`: cut its connection; what was under way is lost.
+    Cut(usize),
+    /// `k`: kill a client; its cache keeps what was written.
+    KillClient(usize),
+    /// `K`: kill the server; its disk keeps what was persisted.
+    KillServer,
+    /// `P`: from now on the server dies right after its next flush, before anything leaves.
+    KillAfterFlush,
+    /// `t`: let this many seconds pass.
+    Pass(usize),
+    /// `f`: a client says something out of place.
+    Lie(usize),
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Action::Deliver(n) => write!(f, "d{n}"),
+            Action::Double(n) => write!(f, "u{n}"),
+            Action::Lose(n) => write!(f, "l{n}"),
+            Action::Job(n) => write!(f, "j{n}"),
+            Action::Connect(n) => write!(f, "c{n}"),
+            Action::Cut(n) => write!(f, "x{n}"),
+            Action::KillClient(n) => write!(f, "k{n}"),
+            Action::KillServer => write!(f, "K0"),
+            Action::KillAfterFlush => write!(f, "P0"),
+            Action::Pass(n) => write!(f, "t{n}"),
+            Action::Lie(n) => write!(f, "f{n}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Action {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is no step of a trace");
+        let kind = text.chars().next().ok_or_else(bad)?;
+        let n = text[kind.len_utf8()..].parse().map_err(|_| bad())?;
+        Ok(match kind {
+            'd' => Action::Deliver(n),
+            'u' => Action::Double(n),
+            'l' => Action::Lose(n),
+            'j' => Action::Job(n),
+            'c' => Action::Connect(n),
+            'x' => Action::Cut(n),
+            'k' => Action::KillClient(n),
+            'K' => Action::KillServer,
+            'P' => Action::KillAfterFlush,
+            't' => Action::Pass(n),
+            'f' => Action::Lie(n),
+            _ => return Err(bad()),
+        })
+    }
+}
+
+/// A client's hands in the tests: the update is a function of nothing but the task and the client.
+pub(super) struct Arithmetic {
+    weights: usize,
+}
+
+impl Trainer for Arithmetic {
+    fn train(&self, task: &TrainTask) -> Result<LocalUpdate, TrainError> {
+        let (delta, examples) = self.update(task.seed);
+        assert_eq!(floats(&task.weights).len(), self.weights);
+        Ok(LocalUpdate { delta, examples, loss: 1.0 })
+    }
+
+    fn evaluate(&self, task: &EvaluateTask) -> Result<LocalEvaluation, TrainError> {
+        Ok(LocalEvaluation { classes: 2, confusion: vec![task.version.0 as u32, 0, 0, 1] })
+    }
+}
+
+impl Arithmetic {
+    fn update(&self, seed: u64) -> (Vec<f32>, u32) {
+        let digest = Digest::of(&seed.to_le_bytes());
+        let delta = (0..self.weights).map(|i| f32::from(digest.as_bytes()[i % 32]) / 256.0 - 0.5).collect();
+        (delta, 100 + u32::from(digest.as_bytes()[0]))
+    }
+}
+
+/// A client: machine, disk and the link to the server.
+struct Hub {
+    id: ClientId,
+    role: Role,
+    machine: Participant,
+    cache: BTreeMap<BlobId, Vec<u8>>,
+    jobs: VecDeque<participant::Job>,
+    to_server: VecDeque<ToServer>,
+    to_client: VecDeque<ToClient>,
+    connected: bool,
+}
+
+/// The federation.
+pub(super) struct World {
+    config: FederationConfig,
+    foundation: Bytes,
+    weights: usize,
+    now: Instant,
+    server: Coordinator,
+    server_jobs: VecDeque<coordinator::Job>,
+    hubs: Vec<Hub>,
+    kill_after_flush: bool,
+    pub(super) disk: Vec<Record>,
+    pub(super) refused: Vec<Fault>,
+    pub(super) trained: u32,
+    pub(super) trace: Vec<Action>,
+}
+
+const SEED: u64 = 11;
+
+impl World {
+    /// `roles.len()` clients and a model of `weights` weights.
+    pub(super) fn new(config: FederationConfig, roles: &[Role], weights: usize) -> Self {
+        let foundation = Bytes::from_static(b"a checkpoint that nobody here opens");
+        let start = Bytes::from(bytes_of(&vec![0.25; weights]));
+        let snapshot = Snapshot::fresh(foundation.clone(), start);
+        let server = Coordinator::new(config.clone().check().unwrap(), snapshot, Seed::from_number(SEED));
+        let hubs = roles.iter().enumerate().map(|(i, role)| {
+            let id: ClientId = format!("client-{i}").parse().unwrap();
+            Hub {
+                machine: Participant::new(id.clone(), *role),
+                id,
+                role: *role,
+                cache: BTreeMap::new(),
+                jobs: VecDeque::new(),
+                to_server: VecDeque::new(),
+                to_client: VecDeque::new(),
+                connected: false,
+            }
+        });
+        Self {
+            config,
+            foundation,
+            weights,
+            now: Instant::default(),
+            server,
+            server_jobs: VecDeque::new(),
+            hubs: hubs.collect(),
+            kill_after_flush: false,
+            disk: Vec::new(),
+            refused: Vec::new(),
+            trained: 0,
+            trace: Vec::new(),
+        }
+    }
+
+    pub(super) fn server(&self) -> &Coordinator {
+        &self.server
+    }
+
+    /// Takes one step; indices wrap around, so that every number is a valid one.
+    pub(super) fn step(&mut self, action: Action) {
+        self.trace.push(action);
+        let clients = self.hubs.len();
+        match action {
+            Action::Deliver(link) => self.deliver(link % (2 * clients), false),
+            Action::Double(link) => self.deliver(link % (2 * clients), true),
+            Action::Lose(link) => {
+                let hub = &mut self.hubs[(link / 2) % clients];
+                if link % 2 == 0 { drop(hub.to_server.pop_front()) } else { drop(hub.to_client.pop_front()) }
+            }
+            Action::Job(who) => self.run_job(who % (clients + 1)),
+            Action::Connect(who) => self.connect(who % clients),
+            Action::Cut(who) => self.cut(who % clients),
+            Action::KillClient(who) => self.kill_client(who % clients),
+            Action::KillServer => self.kill_server(),
+            Action::KillAfterFlush => self.kill_after_flush = true,
+            Action::Pass(seconds) => self.pass(Duration::from_secs(seconds as u64)),
+            Action::Lie(who) => self.lie(who),
+        }
+    }
+
+    fn deliver(&mut self, link: usize, keep: bool) {
+        let hub = &mut self.hubs[link / 2];
+        if link.is_multiple_of(2) {
+            let message = if keep { hub.to_server.front().cloned() } else { hub.to_server.pop_front() };
+            if let Some(message) = message {
+                let id = hub.id.clone();
+                self.tell_server(coordinator::Input::Message(id, message));
+            }
+        } else {
+            let message = if keep { hub.to_client.front().cloned() } else { hub.to_client.pop_front() };
+            if let Some(message) = message {
+                self.tell_client(link / 2, participant::Input::Message(message));
+            }
+        }
+    }
+
+    fn run_job(&mut self, who: usize) {
+        if who == self.hubs.len() {
+            if let Some(job) = self.server_jobs.pop_front() {
+                self.tell_server(coordinator::Input::Finished(job.run()));
+            }
+            return;
+        }
+        let hub = &mut self.hubs[who];
+        if let Some(job) = hub.jobs.pop_front() {
+            let (foundation, release) = job.blobs();
+            let load = |blob: BlobId| Bytes::from(hub.cache[&blob].clone());
+            let trainer = Arithmetic { weights: self.weights };
+            let result = job.run(&trainer, load(foundation), load(release));
+            self.trained += u32::from(matches!(result, participant::JobResult::Trained(..)));
+            self.tell_client(who, participant::Input::Finished(result));
+        }
+    }
+
+    fn connect(&mut self, who: usize) {
+        if !self.hubs[who].connected {
+            self.hubs[who].connected = true;
+            self.tell_server(coordinator::Input::Connected(self.hubs[who].id.clone()));
+            self.tell_client(who, participant::Input::Connected);
+        }
+    }
+
+    fn cut(&mut self, who: usize) {
+        let hub = &mut self.hubs[who];
+        if std::mem::take(&mut hub.connected) {
+            hub.to_server.clear();
+            hub.to_client.clear();
+            let id = hub.id.clone();
+            self.tell_server(coordinator::Input::Disconnected(id));
+            self.tell_client(who, participant::Input::Disconnected);
+        }
+    }
+
+    fn kill_client(&mut self, who: usize) {
+        self.cut(who);
+        let hub = &mut self.hubs[who];
+        hub.machine = Participant::new(hub.id.clone(), hub.role);
+        hub.jobs.clear();
+        // A torn write: the last blob lost its tail.
+        if let Some(blob) = hub.cache.values_mut().next_back() {
+            blob.truncate(blob.len() / 2);
+        }
+    }
+
+    fn kill_server(&mut self) {
+        let start = Bytes::from(bytes_of(&vec![0.25; self.weights]));
+        let mut snapshot = Snapshot::fresh(self.foundation.clone(), start);
+        self.disk.iter().cloned().for_each(|record| snapshot.apply(record));
+        let config = self.config.clone().check().unwrap();
+        self.server = Coordinator::new(config, snapshot, Seed::from_number(SEED));
+        self.server_jobs.clear();
+        for who in 0..self.hubs.len() {
+            let hub = &mut self.hubs[who];
+            hub.to_server.clear();
+            hub.to_client.clear();
+            if std::mem::take(&mut hub.connected) {
+                self.tell_client(who, participant::Input::Disconnected);
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.tell_server(coordinator::Input::Timeout);
+        (0..self.hubs.len()).for_each(|who| self.tell_client(who, participant::Input::Timeout));
+    }
+
+    fn lie(&mut self, n: usize) {
+        let who = n % self.hubs.len();
+        if !self.hubs[who].connected {
+            return;
+        }
+        let round = Round((n / 7 % 4) as u64);
+        let blob = BlobId { digest: Digest::of(&[n as u8]), len: (n / 3 % 3 * 4) as u64 };
+        let bytes = Bytes::from(vec![0xff; n % 3 * 4]);
+        let lies = [
+            ToServer::CheckIn { protocol: n as u32, role: self.hubs[who].role },
+            ToServer::Fetch { digest: blob.digest, offset: n as u64 },
+            ToServer::Offer { round, update: blob, examples: n as u32, loss: f32::NAN },
+            ToServer::Part { round, offset: (n % 5) as u64, bytes },
+            ToServer::Evaluated {
+                version: Version(n as u64 % 3),
+                classes: n as u8,
+                confusion: vec![u32::MAX; n % 9],
+            },
+            ToServer::DeclineEvaluation { version: Version(n as u64 % 3), reason: "x".repeat(n) },
+        ];
+        let lie = lies[n / 11 % lies.len()].clone();
+        let id = self.hubs[who].id.clone();
+        self.tell_server(coordinator::Input::Message(id, lie));
+    }
+
+    fn tell_server(&mut self, input: coordinator::Input) {
+        self.server.handle(self.now, input);
+        let mut sends = Vec::new();
+        let mut flushed = false;
+        for step in 0.. {
+            assert!(step < 10_000, "liveness: the server never comes to rest");
+            match self.server.poll() {
+                coordinator::Output::Persist(record) => {
+                    self.disk.push(record);
+                    flushed = true;
+                }
+                coordinator::Output::Send(client, message) => sends.push((client, message)),
+                coordinator::Output::Run(job) => self.server_jobs.push_back(job),
+                coordinator::Output::Event(coordinator::Event::Refused(_, fault)) => self.refused.push(fault),
+                coordinator::Output::Event(_) => {}
+                coordinator::Output::Wait(until) => {
+                    assert!(until.is_none_or(|t| t > self.now), "no-busy-wait: {until:?} at {:?}", self.now);
+                    break;
+                }
+            }
+        }
+        if flushed && std::mem::take(&mut self.kill_after_flush) {
+            return self.kill_server();
+        }
+        for (client, message) in sends {
+            self.check_send(&message);
+            if let Some(hub) = self.hubs.iter_mut().find(|hub| hub.id == client && hub.connected) {
+                hub.to_client.push_back(message);
+            }
+        }
+    }
+
+    /// `persist-then-send`: nobody hears of a release that a crash could undo.
+    fn check_send(&self, message: &ToClient) {
+        let heard = match message {
+            ToClient::Evaluate(examination) => examination.version,
+            ToClient::Finished { version } => *version,
+            _ => return,
+        };
+        assert!(
+            heard <= self.last_release(),
+            "persist-then-send: version {heard} was announced before it was written"
+        );
+    }
+
+    fn last_release(&self) -> Version {
+        let versions = self.disk.iter().filter_map(|record| match record {
+            Record::Release(release) => Some(release.version),
+            Record::Round(_) => None,
+        });
+        versions.max().unwrap_or_default()
+    }
+
+    fn tell_client(&mut self, who: usize, input: participant::Input) {
+        let hub = &mut self.hubs[who];
+        hub.machine.handle(self.now, input);
+        for step in 0.. {
+            assert!(step < 10_000, "liveness: client {who} never comes to rest");
+            match hub.machine.poll() {
+                participant::Output::Persist { blob, offset, bytes } => {
+                    let cached = hub.cache.entry(blob).or_default();
+                    assert_eq!(cached.len() as u64, offset, "append-only: client {who}");
+                    cached.extend_from_slice(&bytes);
+                }
+                participant::Output::Lookup(blob) => {
+                    let cached = hub.cache.entry(blob).or_default();
+                    if cached.len() as u64 >= blob.len && BlobId::of(cached) != blob {
+                        cached.clear();
+                    }
+                    let have = cached.len() as u64;
+                    hub.machine.handle(self.now, participant::Input::Cached(blob, have));
+                }
+                participant::Output::Send(message) => {
+                    if hub.connected {
+                        hub.to_server.push_back(message);
+                    }
+                }
+                participant::Output::Run(job) => hub.jobs.push_back(job),
+                participant::Output::Event(_) => {}
+                participant::Output::Wait(until) => {
+                    assert!(until.is_none_or(|t| t > self.now), "no-busy-wait: client {who}");
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Lets everything happen in order, without faults, until the federation is complete.
+    pub(super) fn settle(&mut self) {
+        self.kill_after_flush = false;
+        for _ in 0..2_000 {
+            for who in 0..self.hubs.len() {
+                self.connect(who);
+            }
+            // Busy until nothing moves, then time passes.
+            for _ in 0..200 {
+                let moved = self
+                    .hubs
+                    .iter()
+                    .any(|h| !(h.jobs.is_empty() && h.to_server.is_empty() && h.to_client.is_empty()));
+                if !moved && self.server_jobs.is_empty() {
+                    break;
+                }
+                (0..2 * self.hubs.len()).for_each(|link| self.deliver(link, false));
+                (0..=self.hubs.len()).for_each(|who| self.run_job(who));
+            }
+            if self.server.is_finished() {
+                return;
+            }
+            self.pass(Duration::from_secs(5));
+        }
+        panic!(
+            "liveness: the federation does not end; it is {} in round {}",
+            self.server.phase(),
+            self.server.round()
+        );
+    }
+
+    /// The rounds on disk.
+    pub(super) fn rounds(&self) -> Vec<&RoundRecord> {
+        let rounds = self.disk.iter().filter_map(|record| match record {
+            Record::Round(round) => Some(round),
+            Record::Release(_) => None,
+        });
+        rounds.collect()
+    }
+
+    /// Checks everything that must be true of what is on disk, whatever happened.
+    pub(super) fn check(&self) {
+        let mut version = Version(0);
+        let mut weights = vec![0.25; self.weights];
+        let mut rounds = BTreeSet::new();
+        let records = |wanted: Round| {
+            self.rounds()
+                .into_iter()
+                .find(move |r| r.round == wanted && matches!(r.outcome, Outcome::Released(_)))
+        };
+        for record in &self.disk {
+            match record {
+                Record::Release(release) => {
+                    assert_eq!(release.version.0, version.0 + 1, "contiguous-releases");
+                    version = release.version;
+                    assert!(rounds.insert(release.round), "one-release-a-round: round {}", release.round);
+                    // Without its round's record the release is the last one before a crash; its cohort is unknown.
+                    if let Some(round) = records(release.round) {
+                        let expected = self.recompute(&weights, round);
+                        assert_eq!(bytes_of(&expected), release.weights, "exact-sum: version {version}");
+                    }
+                    weights = floats(&release.weights);
+                }
+                Record::Round(round) => {
+                    let cohort: BTreeSet<_> = round.cohort.iter().collect();
+                    assert!(round.counted.iter().all(|c| cohort.contains(c)), "counted-in-cohort");
+                    let evaluators = self.hubs.iter().filter(|h| h.role == Role::Evaluates);
+                    assert!(
+                        evaluators.into_iter().all(|h| !cohort.contains(&h.id)),
+                        "evaluators-never-train"
+                    );
+                    if let Outcome::Released(_) = round.outcome {
+                        assert!(round.counted.len() >= self.config.min_reports as usize, "threshold");
+                    }
+                }
+            }
+        }
+    }
+
+    /// `exact-sum`: the release from the updates of exactly those who were counted, each once.
+    fn recompute(&self, from: &[f32], round: &RoundRecord) -> Vec<f32> {
+        let mut sum = Sum::new(self.weights);
+        let seed = Seed::from_number(SEED).derive(Label::Training, &round.round.0.to_le_bytes()).number();
+        for client in &round.counted {
+            let mine = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes()).number();
+            let (delta, examples) = Arithmetic { weights: self.weights }.update(mine);
+            let weight = if self.config.weighting == Weighting::Uniform { 1 } else { examples };
+            sum.add(&bytes_of(&delta), weight, 1.0).unwrap();
+        }
+        let mut next = from.to_vec();
+        // Only rules without memory are recomputed this way.
+        self.config.strategy.build(self.weights).step(&mut next, &sum.mean());
+        next
+    }
+}
