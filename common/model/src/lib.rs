@@ -1,1 +1,42 @@
-//! The sleep-staging network: encoders, night-level mixer, training.
+//! The sleep-staging network of Somnus: encoders, night-level mixer, training; burn is named only here.
+//!
+//! A [`Stager`] is a network with its weights. It takes nights of any subset of its streams, predicts a [`Posterior`],
+//! trains whatever [`TrainableSet`](somnus_protocol::plan::TrainableSet) a plan names, and travels as a checkpoint.
+//! [`NightTrainer`] puts it behind the federation's [`Trainer`](somnus_protocol::trainer::Trainer).
+//!
+//! | file | holds |
+//! |---|---|
+//! | `config` | what a network is built from |
+//! | `params` | where each weight lives, inside and in a checkpoint |
+//! | `input`, `augment` | nights as rows of numbers, and their random views |
+//! | `net`, `block`, `adapter`, `conv` | forward and backward |
+//! | `loss`, `optimiser`, `train` | from a night to a step |
+//! | `stager`, `trainer` | what others use |
+//! | `vector`, `matrix` | loops for wide vectors; the bridge to burn |
+//!
+//! Everything random comes from a seed in the call, through ChaCha, and every sum has a fixed order: the same call gives
+//! the same bits on one kind of processor, whatever else the process does. A training runs on its caller's thread only.
+
+mod adapter;
+mod augment;
+mod block;
+mod config;
+pub mod conv;
+mod error;
+mod input;
+mod loss;
+mod matrix;
+mod net;
+mod optimiser;
+mod params;
+mod stager;
+mod train;
+mod trainer;
+mod vector;
+
+pub use config::{DeviceKind, NetConfig};
+pub use error::ModelError;
+pub use input::Prepared;
+pub use stager::{Posterior, Stager, one_cycle};
+pub use train::{Embedded, TrainReport};
+pub use trainer::{Foundations, NightPart, NightTrainer};

@@ -1,0 +1,87 @@
+//! What can be wrong with a configuration, a checkpoint or a night, named so that its owner can mend it.
+
+use somnus_protocol::checkpoint::CheckpointError;
+use somnus_protocol::plan::TrainableSet;
+use somnus_signals::StreamKind;
+
+/// Why a network cannot be built, loaded, trained or used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A configuration that describes no network.
+    #[error("net.{key}: {reason}")]
+    Config {
+        /// The key under `net`.
+        key: &'static str,
+        /// What is wrong with its value.
+        reason: String,
+    },
+    /// The checkpoint's bytes.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The manifest's architecture is none of ours.
+    #[error("the checkpoint's architecture cannot be read: {0}")]
+    Architecture(#[source] serde_json::Error),
+    /// A tensor that the architecture needs is not there.
+    #[error("the checkpoint has no tensor `{0}`")]
+    MissingTensor(String),
+    /// A tensor of another shape than the architecture says.
+    #[error("tensor `{name}` has shape {got:?}, the architecture needs {expected:?}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// What the architecture needs.
+        expected: Vec<usize>,
+        /// What the file has.
+        got: Vec<usize>,
+    },
+    /// A weight that is infinite or not a number.
+    #[error("tensor `{0}` has a value that is not finite")]
+    NotFinite(String),
+    /// The manifest lists the weights of a set in another order than this code lays them out.
+    #[error("the checkpoint lists the {0:?} trainable set differently from its architecture")]
+    Order(TrainableSet),
+    /// The network has no such weights, adapters for example.
+    #[error("the network has no {0:?} trainable set")]
+    NoSuchSet(TrainableSet),
+    /// Weights of another network.
+    #[error("{got} weights were given, the trainable set has {expected}")]
+    Length {
+        /// Weights of the set.
+        expected: usize,
+        /// Weights given.
+        got: usize,
+    },
+    /// A night whose stream has another number of features than the network was built for.
+    #[error("night {night}: stream {stream} has {got} features an epoch, the network takes {expected}")]
+    StreamWidth {
+        /// The night.
+        night: String,
+        /// The stream.
+        stream: StreamKind,
+        /// What the network takes.
+        expected: usize,
+        /// What the night has.
+        got: usize,
+    },
+    /// A part of a night that is not within it.
+    #[error("night {night} has {epochs} epochs, not {start}..{end}")]
+    Range {
+        /// The night.
+        night: String,
+        /// Its length.
+        epochs: usize,
+        /// First epoch asked for.
+        start: usize,
+        /// One past the last epoch asked for.
+        end: usize,
+    },
+    /// Nothing to learn from.
+    #[error("no night has a scored epoch to train on")]
+    NoLabels,
+    /// The loss became infinite or not a number.
+    #[error("training diverged at step {step}: the loss is not finite; lower the learning rate")]
+    Diverged {
+        /// The step, from 0.
+        step: usize,
+    },
+}

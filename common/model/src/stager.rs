@@ -1,0 +1,263 @@
+//! A network with its weights: it predicts, it trains, it becomes a checkpoint and comes back from one.
+
+use std::collections::BTreeMap;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use somnus_protocol::checkpoint::{Checkpoint, FORMAT, Manifest};
+use somnus_protocol::plan::{TrainPlan, TrainableSet};
+use somnus_signals::{Night, Task};
+
+use crate::config::{DeviceKind, NetConfig};
+use crate::error::ModelError;
+use crate::input::Prepared;
+use crate::loss::softmax;
+use crate::net::Net;
+use crate::train::{self, Embedded, TrainReport};
+
+/// The licence that a new checkpoint's manifest states.
+const LICENCE: &str = "MIT OR Apache-2.0";
+
+/// A sleep stager.
+#[derive(Clone)]
+pub struct Stager {
+    net: Net,
+    weights: Vec<f32>,
+}
+
+/// What a manifest says of the network's make.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "family", rename_all = "kebab-case")]
+enum Architecture {
+    /// [`Stager`].
+    NightMixer(NetConfig),
+}
+
+/// Probabilities of the classes, epoch by epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Posterior {
+    /// Classes of the task.
+    pub classes: usize,
+    /// `[epochs, classes]`, row-major; each row sums to 1.
+    pub values: Vec<f32>,
+}
+
+impl Posterior {
+    /// The number of epochs.
+    pub fn epochs(&self) -> usize {
+        self.values.len() / self.classes
+    }
+
+    /// The likeliest class of each epoch; the first of equals.
+    pub fn argmax(&self) -> Vec<usize> {
+        let best = |row: &[f32]| {
+            let mut best = 0;
+            for (class, p) in row.iter().enumerate() {
+                if *p > row[best] {
+                    best = class;
+                }
+            }
+            best
+        };
+        self.values.chunks_exact(self.classes).map(best).collect()
+    }
+}
+
+impl Stager {
+    /// A network with random weights, a function of `seed` alone.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`].
+    pub fn new(config: &NetConfig, seed: u64, device: DeviceKind) -> Result<Self, ModelError> {
+        config.check()?;
+        let net = Net::new(config.clone(), device);
+        let weights = net.layout.start(&mut ChaCha8Rng::seed_from_u64(seed));
+        Ok(Self { net, weights })
+    }
+
+    /// The network of a checkpoint.
+    ///
+    /// # Errors
+    /// [`ModelError`] naming the tensor that is missing, of a wrong shape or not finite, or the set whose order differs.
+    pub fn from_checkpoint(checkpoint: &Checkpoint, device: DeviceKind) -> Result<Self, ModelError> {
+        let architecture = checkpoint.manifest.architecture.clone();
+        let Architecture::NightMixer(config) =
+            serde_json::from_value(architecture).map_err(ModelError::Architecture)?;
+        config.check()?;
+        let net = Net::new(config, device);
+        let weights = net.layout.from_tensors(&checkpoint.tensors)?;
+        for (set, names) in &checkpoint.manifest.trainable {
+            if !net.layout.params(*set)?.map(|p| &p.name).eq(names) {
+                return Err(ModelError::Order(*set));
+            }
+        }
+        Ok(Self { net, weights })
+    }
+
+    /// This network as a checkpoint, with every trainable set that it has.
+    pub fn to_checkpoint(&self, name: &str, provenance: BTreeMap<String, String>) -> Checkpoint {
+        let architecture = Architecture::NightMixer(self.net.config.clone());
+        let names = |set| {
+            let params = self.net.layout.params(set).expect("one of the network's own sets");
+            (set, params.map(|p| p.name.clone()).collect())
+        };
+        Checkpoint {
+            manifest: Manifest {
+                format: FORMAT,
+                name: name.to_owned(),
+                architecture: serde_json::to_value(architecture).expect("a configuration is plain JSON"),
+                licence: LICENCE.to_owned(),
+                provenance,
+                trainable: self.net.layout.sets().into_iter().map(names).collect(),
+            },
+            tensors: self.net.layout.tensors(&self.weights),
+        }
+    }
+
+    /// What the network is built from.
+    pub fn config(&self) -> &NetConfig {
+        &self.net.config
+    }
+
+    /// What the network tells apart.
+    pub fn task(&self) -> Task {
+        self.net.config.task
+    }
+
+    /// The number of all weights.
+    pub fn parameters(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// The weights of a trainable set, in the order of a release.
+    ///
+    /// # Errors
+    /// [`ModelError::NoSuchSet`].
+    pub fn trainable(&self, set: TrainableSet) -> Result<Vec<f32>, ModelError> {
+        self.net.layout.gather(&self.weights, set)
+    }
+
+    /// Replaces the weights of a trainable set by a release; nothing changes on error.
+    ///
+    /// # Errors
+    /// [`ModelError::NoSuchSet`], [`ModelError::Length`] or [`ModelError::NotFinite`].
+    pub fn set_trainable(&mut self, set: TrainableSet, weights: &[f32]) -> Result<(), ModelError> {
+        self.net.layout.scatter(&mut self.weights, set, weights)
+    }
+
+    /// A whole night laid out for this network, to train on many times.
+    ///
+    /// # Errors
+    /// [`ModelError::StreamWidth`].
+    pub fn prepare(&self, night: &Night) -> Result<Prepared, ModelError> {
+        self.prepare_part(night, 0..night.epochs)
+    }
+
+    /// A part of a night; the network sees nothing outside it.
+    ///
+    /// # Errors
+    /// [`ModelError::StreamWidth`] or [`ModelError::Range`].
+    pub fn prepare_part(
+        &self,
+        night: &Night,
+        epochs: std::ops::Range<usize>,
+    ) -> Result<Prepared, ModelError> {
+        Prepared::new(&self.net, night, epochs)
+    }
+
+    /// Stages a night. A stream that the night does not have is taken as missing.
+    ///
+    /// # Errors
+    /// [`ModelError::StreamWidth`].
+    pub fn predict(&self, night: &Night) -> Result<Posterior, ModelError> {
+        Ok(self.predict_prepared(&self.prepare(night)?))
+    }
+
+    /// Stages a prepared night.
+    pub fn predict_prepared(&self, night: &Prepared) -> Posterior {
+        let h = self.net.embed(&self.weights, night.values.clone(), None);
+        let mut values = self.net.head(&self.weights, &h);
+        softmax(&mut values, self.net.classes());
+        Posterior { classes: self.net.classes(), values }
+    }
+
+    /// Trains for `plan.steps` steps at `plan.learning_rate`; each step sees one night, nights in a shuffled order.
+    ///
+    /// The result is a function of the weights, the nights, the plan and `seed` alone. With `trainable = "head"` the
+    /// frozen part runs once a night; input noise, scaling and stream dropout then do not apply.
+    ///
+    /// # Errors
+    /// [`ModelError::NoLabels`], [`ModelError::NoSuchSet`], or [`ModelError::Diverged`] (weights are then useless).
+    pub fn train(
+        &mut self,
+        nights: &[&Prepared],
+        plan: &TrainPlan,
+        seed: u64,
+    ) -> Result<TrainReport, ModelError> {
+        self.train_at(nights, plan, seed, &|_| plan.learning_rate)
+    }
+
+    /// [`Stager::train`] with a rate for each step, counted from 0.
+    ///
+    /// # Errors
+    /// As [`Stager::train`].
+    pub fn train_at(
+        &mut self,
+        nights: &[&Prepared],
+        plan: &TrainPlan,
+        seed: u64,
+        rate: &dyn Fn(u32) -> f32,
+    ) -> Result<TrainReport, ModelError> {
+        train::on_nights(&self.net, &mut self.weights, nights, plan, seed, rate)
+    }
+
+    /// Central training: `passes` over the nights with one cycle of the rate, up to `plan.learning_rate`
+    /// (Smith and Topin 2019). `plan.steps` is not used.
+    ///
+    /// # Errors
+    /// As [`Stager::train`].
+    pub fn fit(
+        &mut self,
+        nights: &[&Prepared],
+        plan: &TrainPlan,
+        passes: u32,
+        seed: u64,
+    ) -> Result<TrainReport, ModelError> {
+        let steps = passes * nights.len() as u32;
+        let plan = TrainPlan { steps, ..plan.clone() };
+        self.train_at(nights, &plan, seed, &|step| one_cycle(step, steps, plan.learning_rate))
+    }
+
+    /// A night behind the part that the `head` set leaves frozen.
+    pub fn embed(&self, night: &Prepared) -> Embedded {
+        train::embed(&self.net, &self.weights, night)
+    }
+
+    /// [`Stager::train`] of the head on embeddings that are already there.
+    ///
+    /// # Errors
+    /// As [`Stager::train`].
+    pub fn train_head(
+        &mut self,
+        nights: &[&Embedded],
+        plan: &TrainPlan,
+        seed: u64,
+    ) -> Result<TrainReport, ModelError> {
+        let plan = TrainPlan { trainable: TrainableSet::Head, ..plan.clone() };
+        train::on_embeddings(&self.net, &mut self.weights, nights, &plan, seed, &|_| plan.learning_rate)
+    }
+}
+
+/// The rate of `step` of `steps`: half a cosine from a 25th of `peak` up over the first .3, then half a cosine down to
+/// almost nothing, as PyTorch's `OneCycleLR` does by default.
+pub fn one_cycle(step: u32, steps: u32, peak: f32) -> f32 {
+    let along = |from: f64, to: f64, part: f64| to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
+    let (start, end) = (1.0 / 25.0, 1.0 / 25.0e4);
+    let up = (0.3 * f64::from(steps) - 1.0).max(1.0);
+    let last = f64::from(steps.saturating_sub(1)).max(up + 1.0);
+    let at = f64::from(step);
+    let factor =
+        if at <= up { along(start, 1.0, at / up) } else { along(1.0, end, ((at - up) / (last - up)).min(1.0)) };
+    (f64::from(peak) * factor) as f32
+}

@@ -1,0 +1,173 @@
+//! The training loop: random views of nights, gradients, steps.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use somnus_protocol::plan::{TrainPlan, TrainableSet};
+
+use crate::augment::{self, View};
+use crate::block::Dropout;
+use crate::error::ModelError;
+use crate::input::Prepared;
+use crate::loss::{Loss, Slope};
+use crate::net::Net;
+use crate::optimiser::Stepper;
+
+/// What a training did.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct TrainReport {
+    /// Mean loss over the steps, each before its step.
+    pub loss: f32,
+    /// Optimiser steps.
+    pub steps: u32,
+    /// Scored epochs of the nights that were trained on, each counted once.
+    pub examples: u32,
+}
+
+/// A night behind the frozen part of a network: what training of the head needs.
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    /// `[epochs, C]`.
+    pub(crate) values: Vec<f32>,
+    pub(crate) classes: Vec<Option<u8>>,
+}
+
+/// A night that a step can take a view of and learn from.
+trait Lesson {
+    fn classes(&self) -> &[Option<u8>];
+
+    /// One step's loss; adds to `gradients`. `None` if the view has no scored epoch.
+    fn learn(&self, run: &mut Run<'_>, weights: &[f32], gradients: &mut [f32]) -> Option<f32>;
+}
+
+/// What stays the same over the steps, and the generator.
+struct Run<'a> {
+    net: &'a Net,
+    plan: &'a TrainPlan,
+    loss: Loss,
+    rng: ChaCha8Rng,
+}
+
+impl Lesson for Prepared {
+    fn classes(&self) -> &[Option<u8>] {
+        &self.classes
+    }
+
+    fn learn(&self, run: &mut Run<'_>, weights: &[f32], gradients: &mut [f32]) -> Option<f32> {
+        let net = run.net;
+        let View { values, classes } =
+            augment::view(self, &net.layout, &run.plan.augmentation, &mut run.rng);
+        let mut dropout = Dropout::new(run.plan.dropout, &mut run.rng);
+        let (h, tape) = net.embed_taped(weights, values, dropout.as_mut());
+        let Slope { loss, d_logits } = run.loss.of(&net.head(weights, &h), &classes)?;
+        net.head_backward(&h, &d_logits, gradients);
+        let dh = net.head_input_gradient(weights, &d_logits);
+        net.backward(weights, tape, dh, gradients, run.plan.trainable != TrainableSet::Full);
+        Some(loss)
+    }
+}
+
+impl Lesson for Embedded {
+    fn classes(&self) -> &[Option<u8>] {
+        &self.classes
+    }
+
+    /// Crops and dropout act on the embeddings; what would change the frozen part's input does not apply.
+    fn learn(&self, run: &mut Run<'_>, weights: &[f32], gradients: &mut [f32]) -> Option<f32> {
+        let c = run.net.config.width;
+        let epochs = augment::epochs(self.classes.len(), &run.plan.augmentation, &mut run.rng);
+        let classes: Vec<_> = epochs.iter().map(|epoch| self.classes[*epoch]).collect();
+        let mut h: Vec<f32> =
+            epochs.iter().flat_map(|epoch| &self.values[epoch * c..][..c]).copied().collect();
+        if let Some(mut dropout) = Dropout::new(run.plan.dropout, &mut run.rng) {
+            let (mask, scale) = (dropout.draw(h.len()), dropout.scale());
+            for (value, chance) in h.iter_mut().zip(mask) {
+                *value *= if chance >= dropout.threshold { scale } else { 0.0 };
+            }
+        }
+        let Slope { loss, d_logits } = run.loss.of(&run.net.head(weights, &h), &classes)?;
+        run.net.head_backward(&h, &d_logits, gradients);
+        Some(loss)
+    }
+}
+
+/// Trains on whole nights. With the `head` set, the frozen part runs once a night and its result is kept.
+pub(crate) fn on_nights(
+    net: &Net,
+    weights: &mut [f32],
+    nights: &[&Prepared],
+    plan: &TrainPlan,
+    seed: u64,
+    rate: &dyn Fn(u32) -> f32,
+) -> Result<TrainReport, ModelError> {
+    if plan.trainable == TrainableSet::Head {
+        let embedded: Vec<Embedded> = nights.iter().map(|night| embed(net, weights, night)).collect();
+        let embedded: Vec<&Embedded> = embedded.iter().collect();
+        return on_embeddings(net, weights, &embedded, plan, seed, rate);
+    }
+    run(net, weights, nights, plan, seed, rate)
+}
+
+/// Trains the head on embeddings.
+pub(crate) fn on_embeddings(
+    net: &Net,
+    weights: &mut [f32],
+    nights: &[&Embedded],
+    plan: &TrainPlan,
+    seed: u64,
+    rate: &dyn Fn(u32) -> f32,
+) -> Result<TrainReport, ModelError> {
+    run(net, weights, nights, plan, seed, rate)
+}
+
+/// A night behind the frozen part.
+pub(crate) fn embed(net: &Net, weights: &[f32], night: &Prepared) -> Embedded {
+    let values = net.embed(weights, night.values.clone(), None);
+    Embedded { values, classes: night.classes.clone() }
+}
+
+fn run<L: Lesson>(
+    net: &Net,
+    weights: &mut [f32],
+    nights: &[&L],
+    plan: &TrainPlan,
+    seed: u64,
+    rate: &dyn Fn(u32) -> f32,
+) -> Result<TrainReport, ModelError> {
+    let scored = |night: &L| night.classes().iter().flatten().count();
+    let nights: Vec<&L> = nights.iter().copied().filter(|night| scored(night) > 0).collect();
+    if nights.is_empty() {
+        return Err(ModelError::NoLabels);
+    }
+    if !net.layout.sets().contains(&plan.trainable) {
+        return Err(ModelError::NoSuchSet(plan.trainable));
+    }
+    let loss = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
+    let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed) };
+    let mut stepper = Stepper::new(plan, net.layout.runs(plan.trainable), weights);
+    let mut gradients = vec![0.0; weights.len()];
+    let mut order: Vec<usize> = (0..nights.len()).collect();
+    let (mut total, mut counted) = (0.0f64, 0u32);
+    for step in 0..plan.steps {
+        let at = step as usize % nights.len();
+        if at == 0 {
+            order.shuffle(&mut run.rng);
+        }
+        gradients.fill(0.0);
+        // A crop can miss every scored epoch; such a step teaches nothing.
+        let Some(loss) = nights[order[at]].learn(&mut run, weights, &mut gradients) else { continue };
+        if !loss.is_finite() {
+            return Err(ModelError::Diverged { step: step as usize });
+        }
+        stepper.step(weights, &mut gradients, rate(step));
+        total += f64::from(loss);
+        counted += 1;
+    }
+    if weights.iter().any(|w| !w.is_finite()) {
+        return Err(ModelError::Diverged { step: plan.steps as usize });
+    }
+    let visited = &order[..nights.len().min(plan.steps as usize)];
+    let examples: usize = visited.iter().map(|i| scored(nights[*i])).sum();
+    let loss = (total / f64::from(counted.max(1))) as f32;
+    Ok(TrainReport { loss, steps: plan.steps, examples: examples as u32 })
+}

@@ -1,0 +1,158 @@
+//! A client's hands: its private nights behind the federation's [`Trainer`].
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use somnus_protocol::checkpoint::{Checkpoint, floats};
+use somnus_protocol::plan::TrainableSet;
+use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
+use somnus_signals::Night;
+
+use crate::config::DeviceKind;
+use crate::error::ModelError;
+use crate::input::Prepared;
+use crate::stager::Stager;
+use crate::train::Embedded;
+
+/// A night, or the part of one that a client trains or is judged on.
+#[derive(Clone, Debug)]
+pub struct NightPart {
+    /// The night.
+    pub night: Arc<Night>,
+    /// Its epochs that count. Training sees nothing outside them; evaluation stages the whole night and counts these.
+    pub epochs: Range<usize>,
+}
+
+impl NightPart {
+    /// All of a night.
+    pub fn whole(night: impl Into<Arc<Night>>) -> Self {
+        let night = night.into();
+        Self { epochs: 0..night.epochs, night }
+    }
+
+    /// Some epochs of a night.
+    pub fn part(night: impl Into<Arc<Night>>, epochs: Range<usize>) -> Self {
+        Self { night: night.into(), epochs }
+    }
+}
+
+/// The foundation that was parsed last, to be shared by the clients of one process.
+#[derive(Clone, Default)]
+pub struct Foundations(Arc<Mutex<Option<(bytes::Bytes, Arc<Stager>)>>>);
+
+impl Foundations {
+    fn get(&self, file: &bytes::Bytes, device: DeviceKind) -> Result<Arc<Stager>, ModelError> {
+        // The slot is replaced whole, so what a panicking holder leaves behind is still sound.
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
+            Some((known, stager)) if known == file => Ok(Arc::clone(stager)),
+            _ => {
+                let stager = Arc::new(Stager::from_checkpoint(&Checkpoint::from_bytes(file)?, device)?);
+                *slot = Some((file.clone(), Arc::clone(&stager)));
+                Ok(stager)
+            }
+        }
+    }
+}
+
+/// One client's nights and what has been computed from them for the current foundation.
+pub struct NightTrainer {
+    device: DeviceKind,
+    train: Vec<NightPart>,
+    evaluate: Vec<NightPart>,
+    foundations: Foundations,
+    desk: Mutex<Option<Arc<Desk>>>,
+}
+
+/// What depends on the foundation and the nights alone, kept from round to round.
+struct Desk {
+    foundation: Arc<Stager>,
+    train: Vec<Prepared>,
+    /// Whole nights and the epochs that count.
+    evaluate: Vec<(Prepared, Range<usize>)>,
+    /// `train` behind the frozen part, made when a head is first trained.
+    embedded: OnceLock<Vec<Embedded>>,
+}
+
+impl NightTrainer {
+    /// A client that trains on `train` and is judged on `evaluate`.
+    pub fn new(device: DeviceKind, train: Vec<NightPart>, evaluate: Vec<NightPart>) -> Self {
+        Self { device, train, evaluate, foundations: Foundations::default(), desk: Mutex::new(None) }
+    }
+
+    /// Shares parsed foundations with other clients of the same process and device.
+    #[must_use]
+    pub fn sharing(mut self, foundations: &Foundations) -> Self {
+        self.foundations = foundations.clone();
+        self
+    }
+
+    fn desk(&self, file: &bytes::Bytes) -> Result<Arc<Desk>, ModelError> {
+        let foundation = self.foundations.get(file, self.device)?;
+        let mut slot = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
+            Some(desk) if Arc::ptr_eq(&desk.foundation, &foundation) => Ok(Arc::clone(desk)),
+            _ => {
+                let train =
+                    self.train.iter().map(|part| foundation.prepare_part(&part.night, part.epochs.clone()));
+                let evaluate = self.evaluate.iter().map(|part| {
+                    foundation.prepare_part(&part.night, part.epochs.clone())?;
+                    Ok((foundation.prepare(&part.night)?, part.epochs.clone()))
+                });
+                let desk = Desk {
+                    train: train.collect::<Result<_, _>>()?,
+                    evaluate: evaluate.collect::<Result<_, ModelError>>()?,
+                    embedded: OnceLock::new(),
+                    foundation,
+                };
+                Ok(Arc::clone(slot.insert(Arc::new(desk))))
+            }
+        }
+    }
+
+    fn update(&self, task: &TrainTask) -> Result<LocalUpdate, ModelError> {
+        let desk = self.desk(&task.foundation)?;
+        let set = task.plan.trainable;
+        let release = floats(&task.weights);
+        let mut stager = Stager::clone(&desk.foundation);
+        stager.set_trainable(set, &release)?;
+        let report = if set == TrainableSet::Head {
+            let nights = desk
+                .embedded
+                .get_or_init(|| desk.train.iter().map(|night| desk.foundation.embed(night)).collect());
+            stager.train_head(&nights.iter().collect::<Vec<_>>(), &task.plan, task.seed)?
+        } else {
+            stager.train(&desk.train.iter().collect::<Vec<_>>(), &task.plan, task.seed)?
+        };
+        let mut delta = stager.trainable(set)?;
+        delta.iter_mut().zip(&release).for_each(|(trained, before)| *trained -= before);
+        Ok(LocalUpdate { delta, examples: report.examples, loss: report.loss })
+    }
+
+    fn confusion(&self, task: &EvaluateTask) -> Result<LocalEvaluation, ModelError> {
+        let desk = self.desk(&task.foundation)?;
+        let mut stager = Stager::clone(&desk.foundation);
+        stager.set_trainable(task.plan.trainable, &floats(&task.weights))?;
+        let classes = stager.task().classes();
+        let mut confusion = vec![0; classes * classes];
+        for (night, counted) in &desk.evaluate {
+            let predicted = stager.predict_prepared(night).argmax();
+            for (truth, predicted) in night.classes[counted.clone()].iter().zip(&predicted[counted.clone()]) {
+                if let Some(truth) = truth {
+                    confusion[usize::from(*truth) * classes + predicted] += 1;
+                }
+            }
+        }
+        Ok(LocalEvaluation { classes: classes as u8, confusion })
+    }
+}
+
+impl Trainer for NightTrainer {
+    fn train(&self, task: &TrainTask) -> Result<LocalUpdate, TrainError> {
+        self.update(task).map_err(|error| TrainError(error.to_string()))
+    }
+
+    fn evaluate(&self, task: &EvaluateTask) -> Result<LocalEvaluation, TrainError> {
+        self.confusion(task).map_err(|error| TrainError(error.to_string()))
+    }
+}
