@@ -6,7 +6,7 @@ use crate::{
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A night of ninety-minute cycles, deep early and REM late, as codes of [`Staging::four`].
 pub(crate) fn night(rng: &mut ChaCha8Rng) -> Hypnogram {
@@ -142,4 +142,56 @@ fn round(round: u64, people: usize, end: &Confusion) -> RoundResult {
         bytes_down: 398_000 * people as u64,
         aborted,
     }
+}
+
+/// Checks that tags nest and close, attributes are quoted and not repeated, ids are unique and no bare `<` is text.
+/// Not a validator: enough to catch what escaping or templates can break.
+pub(crate) fn well_formed(page: &str) -> Result<(), String> {
+    const VOID: [&str; 4] = ["meta", "br", "hr", "col"];
+    let (mut open, mut ids) = (Vec::new(), BTreeSet::new());
+    let mut rest = page;
+    while let Some(at) = rest.find('<') {
+        let near: String = rest[at..].chars().take(60).collect();
+        let end = rest[at..].find('>').ok_or_else(|| format!("unclosed tag: {near}"))? + at;
+        let tag = &rest[at + 1..end];
+        rest = &rest[end + 1..];
+        if tag.starts_with('!') {
+            continue;
+        }
+        if let Some(name) = tag.strip_prefix('/') {
+            if open.pop() != Some(name) {
+                return Err(format!("{near} closes what is not open: {open:?}"));
+            }
+            continue;
+        }
+        let name = tag.split(' ').next().unwrap_or_default();
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return Err(format!("not a tag: {near}"));
+        }
+        for (key, value) in attributes(&tag[name.len()..]).ok_or_else(|| format!("attributes: {near}"))? {
+            if key == "id" && !ids.insert(value.clone()) {
+                return Err(format!("id {value} twice"));
+            }
+        }
+        if name == "style" {
+            rest = rest.split_once("</style>").ok_or("style is not closed")?.1;
+        } else if !VOID.contains(&name) {
+            open.push(name);
+        }
+    }
+    if open.is_empty() { Ok(()) } else { Err(format!("left open: {open:?}")) }
+}
+
+fn attributes(mut text: &str) -> Option<BTreeMap<String, String>> {
+    let mut out = BTreeMap::new();
+    while let Some(rest) = text.strip_prefix(' ') {
+        let (key, rest) = rest.split_once("=\"")?;
+        let (value, rest) = rest.split_once('"')?;
+        let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        if !plain || value.contains('<') || out.insert(key.to_owned(), value.to_owned()).is_some() {
+            return None;
+        }
+        text = rest;
+    }
+    text.is_empty().then_some(out)
 }
