@@ -130,6 +130,11 @@ pub enum ToClient {
         /// The last release.
         version: Version,
     },
+    /// The answer to a check-in.
+    Welcome {
+        /// The newest release.
+        version: Version,
+    },
 }
 
 /// One client's part in one round.

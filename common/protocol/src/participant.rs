@@ -168,13 +168,24 @@ impl From<LocalUpdate> for Update {
 pub struct Participant {
     id: ClientId,
     role: Role,
-    connected: bool,
+    link: Link,
     task: Task,
     /// A job is with the driver; its result may be for a task that has been replaced since.
     busy: bool,
     /// When the server last moved the task on.
     progress: Instant,
     out: VecDeque<Output>,
+}
+
+/// How things stand with the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// No connection.
+    Down,
+    /// Connected, but the check-in has not been answered.
+    Silent,
+    /// Connected, and the server has spoken.
+    Up,
 }
 
 /// What the server last asked for.
@@ -220,7 +231,7 @@ impl Participant {
         Self {
             id,
             role,
-            connected: false,
+            link: Link::Down,
             task: Task::Idle,
             busy: false,
             progress: Instant::default(),
@@ -232,12 +243,12 @@ impl Participant {
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Connected => {
-                self.connected = true;
+                self.link = Link::Silent;
                 self.progress = now;
-                self.send(ToServer::CheckIn { protocol: PROTOCOL, role: self.role });
+                self.check_in();
                 self.ask_again();
             }
-            Input::Disconnected => self.connected = false,
+            Input::Disconnected => self.link = Link::Down,
             Input::Message(message) => self.message(now, message),
             Input::Cached(blob, have) => self.cached(now, blob, have),
             Input::Finished(result) => self.finished(now, result),
@@ -245,6 +256,9 @@ impl Participant {
         }
         if self.waits() && now >= self.progress + PATIENCE {
             self.progress = now;
+            if self.link == Link::Silent {
+                self.check_in();
+            }
             self.ask_again();
         }
     }
@@ -257,12 +271,20 @@ impl Participant {
 
     /// Whether the server owes an answer.
     fn waits(&self) -> bool {
-        self.connected && matches!(self.task, Task::Fetching { .. } | Task::Holding { .. })
+        match self.link {
+            Link::Down => false,
+            Link::Silent => true,
+            Link::Up => matches!(self.task, Task::Fetching { .. } | Task::Holding { .. }),
+        }
     }
 
     fn message(&mut self, now: Instant, message: ToClient) {
         self.progress = now;
+        if self.link == Link::Silent {
+            self.link = Link::Up;
+        }
         match message {
+            ToClient::Welcome { .. } => {}
             ToClient::Train(assignment) => self.take_on(Work::Train(assignment)),
             ToClient::Evaluate(examination) => self.take_on(Work::Examine(examination)),
             ToClient::Chunk { digest, offset, bytes } => self.chunk(digest, offset, bytes),
@@ -289,6 +311,10 @@ impl Participant {
                 self.event(Event::Finished(version));
             }
         }
+    }
+
+    fn check_in(&mut self) {
+        self.send(ToServer::CheckIn { protocol: PROTOCOL, role: self.role });
     }
 
     fn take_on(&mut self, work: Work) {
@@ -469,7 +495,7 @@ impl Participant {
     }
 
     fn send(&mut self, message: ToServer) {
-        if self.connected {
+        if self.link != Link::Down {
             self.out.push_back(Output::Send(message));
         }
     }

@@ -12,7 +12,7 @@ use crate::ids::{BlobId, ClientId, Round, Version};
 pub enum Record {
     /// A published global model.
     Release(Release),
-    /// A round that ended, well or not.
+    /// A round: written with its release, and again when its evaluation is complete, or once if it was aborted.
     Round(RoundRecord),
 }
 

@@ -22,9 +22,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Digest;
 
-/// The application protocol that both sides insist on (RFC 7301).
-pub const ALPN: &[u8] = b"somnus/1";
-
 /// The name in every server certificate. Hubs check this name and the pinned authority, never an address, so that a
 /// server may move.
 pub const SERVER_NAME: &str = "server.somnus.internal";

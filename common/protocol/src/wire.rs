@@ -123,6 +123,7 @@ mod tests {
             (encode(&ToClient::Counted { round }), "020000000403".into()),
             (encode(&ToClient::Over { round }), "020000000503".into()),
             (encode(&ToClient::Finished { version: Version(40) }), "020000000628".into()),
+            (encode(&ToClient::Welcome { version: Version(4) }), "020000000704".into()),
         ];
         for (frame, golden) in cases {
             assert_eq!(hex(&frame), golden);

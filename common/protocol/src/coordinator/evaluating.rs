@@ -50,6 +50,8 @@ impl Coordinator {
         record.outcome = Outcome::Released(self.version);
         let release = Release { version: self.version, round, weights, strategy: state };
         self.out.push_back(Output::Persist(Record::Release(release)));
+        // Who is in the release is as durable as the release; the evaluation completes this record later.
+        self.out.push_back(Output::Persist(Record::Round(record.clone())));
         self.event(Event::Released(self.version, blob));
         self.dismiss(round, record.cohort.iter());
 

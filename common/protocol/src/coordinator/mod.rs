@@ -224,6 +224,7 @@ impl Coordinator {
                 }
                 *peer = Peer::CheckedIn(role);
                 self.event(Event::CheckedIn(client.clone(), role));
+                self.send(client, ToClient::Welcome { version: self.version });
                 self.greet(now, client);
                 Ok(())
             }
