@@ -9,6 +9,25 @@
 //!   [`ClientReport`] is one person's share of it, written on a hub as well.
 //! * [`table`] prints for a terminal, [`csv`] and [`html`] render, and [`output`] alone writes to the disk.
 //!
+//! ```
+//! use somnus_report::{ClientResult, NightOptions, NightResult, Row, Staging, Summary, table};
+//! use std::collections::BTreeMap;
+//!
+//! let staging = Staging::four();
+//! let (truth, predicted) = (vec![Some(0), Some(1), None, Some(3)], vec![Some(0), Some(1), Some(1), Some(1)]);
+//! let night = NightResult::new("2026-03-01", truth, predicted, &staging, NightOptions::default());
+//! let client = ClientResult::from_nights("person-01", "held-out", vec![night], &staging)?;
+//!
+//! let people = BTreeMap::from([(client.id.clone(), client.confusion.clone())]);
+//! let mut summary = Summary::new("demo", "four", staging);
+//! summary.rows.push(Row::from_subjects("federated", &people, 1)?);
+//! summary.clients.push(client);
+//! assert_eq!(summary.rows[0].pooled.n, 3);
+//! println!("{}", table::run(&summary));
+//! // somnus_report::write_run(Path::new("runs/demo"), &summary)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Classes are indices with names: the crate knows no model, no recording and no other crate of the workspace.
 
 pub mod agreement;

@@ -5,8 +5,8 @@
 //! DIR/clients/<client>.html  .json  .csv
 //! ```
 //!
-//! Each file is written beside its place, flushed to the disk and renamed over it: a reader sees the old file or
-//! the new one, never half of one.
+//! Each file is written beside its place and renamed over it: a reader sees the old file or the new one, never half
+//! of one. JSON is forced to the disk before its rename; pages and tables are not, for they can be made from it again.
 
 use crate::{ClientReport, Summary, csv, html};
 use std::collections::BTreeSet;
@@ -55,14 +55,16 @@ pub fn write_run(dir: &Path, summary: &Summary) -> Result<(), OutputError> {
     create_folder(&clients)?;
     let stems = file_stems(summary.clients.iter().map(|client| client.id.as_str()));
     for (client, stem) in summary.clients.iter().zip(&stems) {
-        write_files(&clients, stem, &ClientReport::of_run(summary, client))?;
+        // The summary holds all of it, and a disk flush for each of a thousand clients takes longer than the run.
+        write_files(&clients, stem, &ClientReport::of_run(summary, client), Flush::System)?;
     }
     write_text(&dir.join("rows.csv"), &csv::rows(&summary.rows))?;
     write_text(&dir.join("clients.csv"), &csv::clients(summary))?;
     write_text(&dir.join("rounds.csv"), &csv::rounds(&summary.rounds))?;
     write_text(&dir.join("report.html"), &html::run_page(summary))?;
     // Last: who finds a summary finds everything it speaks of.
-    write_json(&dir.join("summary.json"), summary.to_json())
+    let path = dir.join("summary.json");
+    write(&path, &in_json(&path, summary.to_json())?, Flush::Disk)
 }
 
 /// Writes `<client>.html`, `.json` and `.csv` of one person into `dir`, creating it; returns the page's path.
@@ -72,7 +74,7 @@ pub fn write_run(dir: &Path, summary: &Summary) -> Result<(), OutputError> {
 pub fn write_client(dir: &Path, report: &ClientReport) -> Result<PathBuf, OutputError> {
     create_folder(dir)?;
     let stem = file_stems([report.client.id.as_str()]).remove(0);
-    write_files(dir, &stem, report)
+    write_files(dir, &stem, report, Flush::Disk)
 }
 
 /// A file name for each id, in order, without its extension.
@@ -114,10 +116,11 @@ fn file_stem(id: &str) -> String {
     format!("{safe}~{hash:016x}")
 }
 
-fn write_files(dir: &Path, stem: &str, report: &ClientReport) -> Result<PathBuf, OutputError> {
+fn write_files(dir: &Path, stem: &str, report: &ClientReport, flush: Flush) -> Result<PathBuf, OutputError> {
     // Not `with_extension`: it would cut a name at its last dot.
     let path = |extension: &str| dir.join(format!("{stem}.{extension}"));
-    write_json(&path("json"), report.to_json())?;
+    let json = path("json");
+    write(&json, &in_json(&json, report.to_json())?, flush)?;
     write_text(&path("csv"), &csv::epochs(&report.client))?;
     let page = path("html");
     write_text(&page, &html::client_page(report))?;
@@ -128,24 +131,37 @@ fn create_folder(path: &Path) -> Result<(), OutputError> {
     fs::create_dir_all(path).map_err(|source| OutputError::Folder { path: path.to_owned(), source })
 }
 
-fn write_json(path: &Path, text: serde_json::Result<String>) -> Result<(), OutputError> {
-    let text = text.map_err(|source| OutputError::Json { path: path.to_owned(), source })?;
-    write_text(path, &text)
+fn in_json(path: &Path, text: serde_json::Result<String>) -> Result<String, OutputError> {
+    text.map_err(|source| OutputError::Json { path: path.to_owned(), source })
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), OutputError> {
+    write(path, text, Flush::System)
+}
+
+/// How far a file is pushed before it is renamed into place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    /// To the operating system: survives this process.
+    System,
+    /// To the disk: survives the power too, at some milliseconds a file.
+    Disk,
 }
 
 /// Writes a file whole or not at all.
-fn write_text(path: &Path, text: &str) -> Result<(), OutputError> {
+fn write(path: &Path, text: &str, flush: Flush) -> Result<(), OutputError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let beside = path.with_file_name(name);
-    let write = || -> io::Result<()> {
+    let attempt = || -> io::Result<()> {
         let mut file = fs::File::create(&beside)?;
         file.write_all(text.as_bytes())?;
-        // A full disk may only show here; the rename must not publish what is not there.
-        file.sync_all()?;
+        if flush == Flush::Disk {
+            file.sync_all()?;
+        }
         fs::rename(&beside, path)
     };
-    write().map_err(|source| {
+    attempt().map_err(|source| {
         // Best effort: what failed is already being told.
         let _ = fs::remove_file(&beside);
         OutputError::File { path: path.to_owned(), source }

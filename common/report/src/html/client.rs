@@ -40,7 +40,7 @@ pub(super) fn body(report: &ClientReport) -> Markup {
         @for night in &client.nights { (one_night(report, night)) }
         @if !report.discrepancies.is_empty() {
             h2 { "Over all nights" }
-            p.about { "Predicted minus true over this person’s nights; limits of agreement are bias ± 1.96 SD." }
+            p.about { "Predicted minus true over this person’s nights; limits of agreement are bias ± 1.96 SD." }
             (tables::discrepancies(&report.discrepancies))
         }
         @if scored {
@@ -72,7 +72,7 @@ fn one_night(report: &ClientReport, night: &NightResult) -> Markup {
         h2 { (night.id) }
         p.about {
             (duration(statistics.tib)) " in bed"
-            @if statistics.unscored > 0.0 { ", " (duration(statistics.unscored)) " of it without a score on both sides" }
+            @if statistics.unscored > 0.0 { ", " (duration(statistics.unscored)) " of it not scored" }
             "."
         }
         (hypnogram::figure(night, &report.staging, report.options))

@@ -7,17 +7,17 @@ pub(super) const DASH: &str = "–";
 
 /// A score with three digits; a true minus sign.
 pub(super) fn score(value: Option<f64>) -> String {
-    value.map_or(DASH.to_owned(), |value| minus(format!("{value:.3}")))
+    value.map_or(DASH.to_owned(), |value| minus(&format!("{value:.3}")))
 }
 
 /// A score with two digits, for large figures.
 pub(super) fn short(value: Option<f64>) -> String {
-    value.map_or(DASH.to_owned(), |value| minus(format!("{value:.2}")))
+    value.map_or(DASH.to_owned(), |value| minus(&format!("{value:.2}")))
 }
 
 /// A number of minutes or percent with one digit.
 pub(super) fn one(value: Option<f64>) -> String {
-    value.map_or(DASH.to_owned(), |value| minus(format!("{value:.1}")))
+    value.map_or(DASH.to_owned(), |value| minus(&format!("{value:.1}")))
 }
 
 /// A difference with its sign.
@@ -25,7 +25,7 @@ pub(super) fn signed(value: Option<f64>) -> String {
     value.map_or(DASH.to_owned(), |value| {
         // Rounded first, so that −0.04 is not printed as −0.0.
         let rounded = (value * 10.0).round() / 10.0;
-        if rounded == 0.0 { "0.0".to_owned() } else { minus(format!("{rounded:+.1}")) }
+        if rounded == 0.0 { "0.0".to_owned() } else { minus(&format!("{rounded:+.1}")) }
     })
 }
 
@@ -65,14 +65,13 @@ pub(super) fn duration(minutes: f64) -> String {
     }
 }
 
-/// Seconds as `1 min 33 s`.
+/// Seconds in one unit: `4.2 s`, `93 s`, `14 min`, `2.1 h`.
 pub(super) fn seconds(seconds: f64) -> String {
-    let whole = seconds.round().max(0.0) as u64;
-    match whole {
-        0..10 => format!("{seconds:.1} s"),
-        10..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 300.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
     }
 }
 
@@ -121,7 +120,7 @@ fn colour_is_depth(staging: &Staging, class: usize) -> bool {
     class != usize::from(staging.wake) && staging.rem.map(usize::from) != Some(class)
 }
 
-fn minus(text: String) -> String {
+fn minus(text: &str) -> String {
     text.replace('-', "−")
 }
 
@@ -137,7 +136,7 @@ mod tests {
         assert_eq!(signed(Some(3.25)), "+3.3");
         assert_eq!(whole(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(duration(452.4), "7 h 32 min");
-        assert_eq!((seconds(93.4), seconds(7431.0)), ("1 min 33 s".into(), "2 h 3 min".into()));
+        assert_eq!((seconds(93.4), seconds(7431.0)), ("93 s".into(), "2.1 h".into()));
         assert_eq!((bytes(999), bytes(4_944_000)), ("999 B".into(), "4.9 MB".into()));
         assert_eq!(percent(1.0 / 3.0), "33.33%");
     }

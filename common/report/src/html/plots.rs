@@ -8,6 +8,8 @@ use maud::{Markup, html};
 const MOST_DOTS: usize = 400;
 /// Above this many clients the dot plot drops its names.
 const MOST_NAMES: usize = 40;
+/// Height of a row of the forest plot in px.
+const ROW: usize = 38;
 
 /// Rows as a forest plot: pooled kappa, its interval, and each person's own kappa behind it.
 pub(super) fn forest(rows: &[Row]) -> Markup {
@@ -24,19 +26,19 @@ pub(super) fn forest(rows: &[Row]) -> Markup {
                 @for row in rows {
                     div class=(if row.note.is_some() { "row control" } else { "row" }) {
                         div.name { (row.name) }
-                        svg role="img" height="34"
+                        svg role="img" height=(ROW)
                             aria-label=(format!("{}: kappa {} {}", row.name, score(row.pooled.kappa), interval(row.interval.kappa))) {
-                            (scale.grid(34))
+                            (scale.grid(ROW))
                             @if row.subjects.len() <= MOST_DOTS {
                                 @for kappa in people(row) {
-                                    circle.person cx=(scale.at(kappa)) cy="17" r="2.5" {}
+                                    circle.person cx=(scale.at(kappa)) cy="29" r="2.5" {}
                                 }
                             }
                             @if let Some(i) = row.interval.kappa {
-                                line.whisker x1=(scale.at(i.low)) x2=(scale.at(i.high)) y1="17" y2="17" {}
+                                line.whisker x1=(scale.at(i.low)) x2=(scale.at(i.high)) y1="16" y2="16" {}
                             }
                             @if let Some(kappa) = row.pooled.kappa {
-                                circle.point cx=(scale.at(kappa)) cy="17" r="6.5" {}
+                                circle.point cx=(scale.at(kappa)) cy="16" r="6.5" {}
                             }
                         }
                         div.value { (score(row.pooled.kappa)) " " small { (interval(row.interval.kappa)) } }
@@ -45,8 +47,8 @@ pub(super) fn forest(rows: &[Row]) -> Markup {
                 (scale.axis("kappa"))
             }
             figcaption {
-                "Large dots: kappa of all epochs together, with its 95 % interval over people. "
-                "Small dots: each person’s own kappa. Grey rows are controls or carry a note."
+                "Large dots: kappa of all epochs together, with its 95 % interval over people. "
+                "Small dots below: each person’s own kappa. Grey rows are controls or carry a note."
             }
         }
     }

@@ -21,8 +21,8 @@ pub(super) fn body(summary: &Summary) -> Markup {
         @if !summary.discrepancies.is_empty() {
             h2 { "Night statistics" }
             p.about {
-                "Predicted minus true, each person’s nights averaged first. Limits of agreement are bias ± 1.96 SD: "
-                "the range that holds about 95 % of people. The last column names what grows or shrinks with the size of the measurement."
+                "Predicted minus true, each person’s nights averaged first. Limits of agreement are bias ± 1.96 SD: "
+                "the range that holds about 95 % of people. The last column names what grows or shrinks with the size of the measurement."
             }
             (tables::discrepancies(&summary.discrepancies))
         }
@@ -68,20 +68,24 @@ fn headline(summary: &Summary) -> Option<&Row> {
     summary.rows.iter().find(|row| row.name == "federated").or(summary.rows.last())
 }
 
+fn same_people(rows: &[Row]) -> bool {
+    rows.windows(2).all(|pair| pair[0].subjects.keys().eq(pair[1].subjects.keys()))
+}
+
 fn rows(summary: &Summary) -> Markup {
     let seeds = summary.seeds.len();
     html! {
         h2 { "Comparison" }
         p.about {
-            "The same people, the same epochs"
+            @if same_people(&summary.rows) { "Every row on the same people" } @else { "Rows on different people: compare with care" }
             @if seeds > 1 { ", " (seeds) " seeds" }
-            "; nobody is scored by a model that has seen them in training, unless a row says so."
+            "."
         }
         (plots::forest(&summary.rows))
         div.wide {
             table {
                 thead { tr {
-                    th { "" } th.num { "kappa [95 % CI]" } th.num { "macro-F1 [95 % CI]" } th.num { "accuracy" }
+                    th { "" } th.num { "kappa [95 % CI]" } th.num { "macro-F1" span.spare { " [95 % CI]" } } th.num { "accuracy" }
                     th.num { "kappa per person" }
                     @if seeds > 1 { th.num { "sd over seeds" } }
                     th.num { "epochs" }
@@ -91,7 +95,7 @@ fn rows(summary: &Summary) -> Markup {
                         tr class=(if headline(summary).is_some_and(|h| h.name == row.name) { "head" } else { "plain" }) {
                             td.name { (row.name) @if let Some(note) = &row.note { span.note { (note) } } }
                             td.num { (score(row.pooled.kappa)) " " small { (interval(row.interval.kappa)) } }
-                            td.num { (score(row.pooled.macro_f1)) " " small { (interval(row.interval.macro_f1)) } }
+                            td.num { (score(row.pooled.macro_f1)) " " small.spare { (interval(row.interval.macro_f1)) } }
                             td.num { (score(row.pooled.accuracy)) }
                             td.num { (spread(&row.per_subject.kappa)) }
                             @if seeds > 1 { td.num { (score(row.seeds.spread.sd)) } }
@@ -102,11 +106,11 @@ fn rows(summary: &Summary) -> Markup {
             }
         }
         @if !summary.comparisons.is_empty() {
-            h3 { "Paired over people" }
+            h3 { "Differences, paired over people" }
             div.wide {
                 table {
                     thead { tr {
-                        th { "" } th.num { "difference in kappa [95 % CI]" } th.num { "Wilcoxon p" } th.num { "people" }
+                        th { "" } th.num { "kappa [95 % CI]" } th.num { "Wilcoxon p" } th.num { "people" }
                     } }
                     tbody {
                         @for c in &summary.comparisons {
@@ -163,24 +167,24 @@ fn stages(summary: &Summary, row: &Row) -> Markup {
 fn people(clients: &[(&ClientResult, &str)]) -> Markup {
     html! {
         h2 { "People" }
-        p.about { "Each client is one person. The same epochs as above, scored one person at a time, best first." }
+        p.about { "Each client is one person; best first." }
         (plots::clients(clients))
         div.wide {
             table {
                 thead { tr {
-                    th { "client" } th { "role" } th.num { "kappa" } th.num { "macro-F1" } th.num { "accuracy" }
-                    th.num { "epochs" } th { "notes" }
+                    th { "client" } th.spare { "role" } th.num { "kappa" } th.num { "macro-F1" } th.num { "accuracy" }
+                    th.num { "epochs" } th.spare { "notes" }
                 } }
                 tbody {
                     @for (client, stem) in clients {
                         tr {
                             td.name { a href={ "clients/" (stem) ".html" } { (client.id) } }
-                            td { (client.role) }
+                            td class="role spare" { (client.role) }
                             td.num { (score(client.metrics.kappa)) }
                             td.num { (score(client.metrics.macro_f1)) }
                             td.num { (score(client.metrics.accuracy)) }
                             td.num { (whole(client.metrics.n)) }
-                            td { small { (client.notes.join("; ")) } }
+                            td class="remark spare" { small { (client.notes.join("; ")) } }
                         }
                     }
                 }
@@ -236,7 +240,7 @@ fn settings(summary: &Summary) -> Markup {
             dt { "task" } dd { (summary.task) }
             dt { "seeds" } dd { (if seeds.is_empty() { "–".to_owned() } else { seeds.join(", ") }) }
             dt { "macro-F1" } dd { "mean over the classes present in truth or prediction" }
-            dt { "intervals" } dd { "95 % percentile bootstrap over people, never over epochs" }
+            dt { "intervals" } dd { "95 % percentile bootstrap over people, never over epochs" }
             dt { "sleep onset" } dd { (super::client::onset_rule(summary.options)) }
             dt { "schema" } dd { (summary.schema) }
         }

@@ -11,16 +11,18 @@ pub(super) fn per_stage(metrics: &Metrics, staging: &Staging) -> Markup {
             table {
                 thead { tr {
                     th { "Stage" }
-                    @for head in ["epochs", "precision", "recall", "F1", "specificity", "kappa"] { th.num { (head) } }
+                    @for head in ["epochs", "precision", "recall", "F1"] { th.num { (head) } }
+                    th class="num spare" { "specificity" }
+                    th.num { "kappa" }
                 } }
                 tbody {
                     @for (class, own) in metrics.per_class.iter().enumerate() {
                         tr {
-                            td { span class={ "swatch " (colour(staging, class)) } {} (staging.name(class)) }
+                            td.stage { span class={ "swatch " (colour(staging, class)) } {} (staging.name(class)) }
                             td.num { (whole(own.support)) }
-                            @for value in [own.precision, own.recall, own.f1, own.specificity, own.kappa] {
-                                td.num { (score(value)) }
-                            }
+                            @for value in [own.precision, own.recall, own.f1] { td.num { (score(value)) } }
+                            td class="num spare" { (score(own.specificity)) }
+                            td.num { (score(own.kappa)) }
                         }
                     }
                 }
@@ -72,7 +74,7 @@ pub(super) fn discrepancies(rows: &[Discrepancy]) -> Markup {
                 thead { tr {
                     th { "Measure" }
                     th.num { "true" } th.num { "predicted" }
-                    th.num { "bias [95 % CI]" } th.num { "limits of agreement" } th { "depends on size" }
+                    th.num { "bias [95 % CI]" } th.num { "limits of agreement" } th { "depends on size" }
                 } }
                 tbody {
                     @for row in rows {
