@@ -3,7 +3,7 @@
 //! The server adds vectors of numbers and reads this manifest; it never learns what a network is. Layout of a release:
 //! the tensors of the trainable set, in the order of [`Manifest::trainable`], each row-major, little-endian f32.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
@@ -122,8 +122,8 @@ impl Checkpoint {
         for (name, tensor, data) in &raw {
             views.push((name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), data)?));
         }
-        let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(&self.manifest)?)]);
-        Ok(serialize(views, Some(metadata))?)
+        let manifest = serde_json::to_string(&self.manifest)?;
+        Ok(serialize(views, Some([(KEY.to_owned(), manifest)].into_iter().collect()))?)
     }
 
     /// The weights of a trainable set as one vector, in release order.

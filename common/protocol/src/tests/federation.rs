@@ -3,7 +3,8 @@
 use super::world::{Action, World};
 use crate::config::FederationConfig;
 use crate::fault::Fault;
-use crate::message::Role;
+use crate::ids::{BlobId, Round};
+use crate::message::{Role, ToServer};
 use crate::record::Outcome;
 
 fn config(clients: u32) -> FederationConfig {
@@ -96,4 +97,70 @@ fn lies_are_refused_by_name_and_change_nothing() {
     assert!(noisy.refused.iter().any(|f| matches!(f, Fault::Stale { .. })));
     assert!(noisy.refused.iter().any(|f| matches!(f, Fault::NoSuchBlob)));
     assert_eq!(noisy.server().version(), quiet.server().version());
+}
+
+/// Three clients whose round is open, none of them trained yet.
+fn collecting() -> World {
+    let mut world = World::new(config(3), &[Role::Trains; 3], 10);
+    (0..3).for_each(|who| world.step(Action::Connect(who)));
+    (0..3).for_each(|who| world.step(Action::Deliver(2 * who)));
+    assert_eq!(world.server().phase(), "collecting");
+    world
+}
+
+#[test]
+fn doubled_messages_do_no_harm() {
+    let mut world = collecting();
+    for _ in 0..12 {
+        (0..6).for_each(|link| world.step(Action::Double(link)));
+        (0..6).for_each(|link| world.step(Action::Deliver(link)));
+        (0..4).for_each(|who| world.step(Action::Job(who)));
+    }
+    world.settle();
+    world.check();
+    assert!(world.rounds().iter().all(|round| round.counted.len() == 3 && round.dropped.is_empty()));
+}
+
+#[test]
+fn an_offer_for_another_round_is_stale() {
+    let mut world = collecting();
+    let update = BlobId::of(&[0; 40]);
+    for round in [Round(0), Round(2)] {
+        world.say(0, ToServer::Offer { round, update, examples: 1, loss: 0.0 });
+        assert_eq!(world.refused.last(), Some(&Fault::Stale { got: round }));
+    }
+    world.say(0, ToServer::Offer { round: Round(1), update: BlobId::of(&[0; 44]), examples: 1, loss: 0.0 });
+    assert_eq!(world.refused.last(), Some(&Fault::WrongLength { expected: 40, got: 44 }));
+}
+
+#[test]
+fn an_update_with_a_wrong_digest_drops_its_client_and_not_the_round() {
+    let mut world = collecting();
+    world.say(0, ToServer::Offer { round: Round(1), update: BlobId::of(&[1; 40]), examples: 1, loss: 0.0 });
+    world.say(0, ToServer::Part { round: Round(1), offset: 0, bytes: vec![2; 40].into() });
+    world.step(Action::Job(3));
+    assert_eq!(world.refused, [Fault::WrongDigest]);
+    world.settle();
+    world.check();
+    assert_eq!(world.rounds()[0].counted.len(), 2);
+    assert_eq!(world.rounds()[0].dropped.len(), 1);
+}
+
+#[test]
+fn a_part_that_comes_twice_is_taken_once() {
+    let mut world = collecting();
+    let update = [0u8; 40];
+    let part = |from: usize| ToServer::Part {
+        round: Round(1),
+        offset: from as u64,
+        bytes: update[from..from + 20].to_vec().into(),
+    };
+    world.say(0, ToServer::Offer { round: Round(1), update: BlobId::of(&update), examples: 1, loss: 0.0 });
+    [0, 0, 20, 20].into_iter().for_each(|from| world.say(0, part(from)));
+    world.step(Action::Job(3));
+    assert!(world.refused.is_empty(), "{:?}", world.refused);
+    // A part that leaves a hole is refused, and the upload goes on where it was.
+    world.say(1, ToServer::Offer { round: Round(1), update: BlobId::of(&update), examples: 1, loss: 0.0 });
+    world.say(1, part(20));
+    assert_eq!(world.refused, [Fault::WrongOffset { expected: 0, got: 20 }]);
 }

@@ -322,8 +322,13 @@ impl World {
             ToServer::DeclineEvaluation { version: Version(n as u64 % 3), reason: "x".repeat(n) },
         ];
         let lie = lies[n / 11 % lies.len()].clone();
+        self.say(who, lie);
+    }
+
+    /// Lets a client say something that its machine would not.
+    pub(super) fn say(&mut self, who: usize, message: ToServer) {
         let id = self.hubs[who].id.clone();
-        self.tell_server(coordinator::Input::Message(id, lie));
+        self.tell_server(coordinator::Input::Message(id, message));
     }
 
     fn tell_server(&mut self, input: coordinator::Input) {
