@@ -22,7 +22,8 @@ pub(super) fn body(summary: &Summary) -> Markup {
             h2 { "Night statistics" }
             p.about {
                 "Predicted minus true, each person’s nights averaged first. Limits of agreement are bias ± 1.96 SD: "
-                "the range that holds about 95 % of people. The last column names what grows or shrinks with the size of the measurement."
+                "the range that holds about 95 % of people."
+                span.spare { " The last column names what grows or shrinks with the size of the measurement." }
             }
             (tables::discrepancies(&summary.discrepancies))
         }

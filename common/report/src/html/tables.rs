@@ -73,18 +73,18 @@ pub(super) fn discrepancies(rows: &[Discrepancy]) -> Markup {
             table {
                 thead { tr {
                     th { "Measure" }
-                    th.num { "true" } th.num { "predicted" }
-                    th.num { "bias [95 % CI]" } th.num { "limits of agreement" } th { "depends on size" }
+                    th class="num spare" { "true" } th class="num spare" { "predicted" }
+                    th.num { "bias [95 % CI]" } th.num { "limits of agreement" } th.spare { "depends on size" }
                 } }
                 tbody {
                     @for row in rows {
                         tr {
                             td { (spell(&row.measure)) " " small { (row.unit) } }
-                            td.num { (mean_sd(row.reference.mean, row.reference.sd)) }
-                            td.num { (mean_sd(row.device.mean, row.device.sd)) }
+                            td class="num spare" { (mean_sd(row.reference.mean, row.reference.sd)) }
+                            td class="num spare" { (mean_sd(row.device.mean, row.device.sd)) }
                             td.num { (signed(Some(row.bias.value))) " " small { (bounds(&row.bias)) } }
                             td.num { (signed(Some(row.lower.value))) " to " (signed(Some(row.upper.value))) }
-                            td { (dependence(row)) }
+                            td.spare { (dependence(row)) }
                         }
                     }
                 }
