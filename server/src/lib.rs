@@ -1,13 +1,32 @@
 //! The aggregator of a Somnus federation.
+//!
+//! A table of contents, from the disk to the network:
+//!
+//! - [`federation`]: the folder of a federation; [`config`]: its `server.toml`; [`files`], [`clock`], [`error`]: the rim;
+//! - [`store`]: checksummed records, the one file that names sled; [`history`]: releases and rounds; [`audit`];
+//!   [`backup`];
+//! - [`ca`]: keys and certificates; [`registry`]: roster and invitations; [`verifier`]: who gets through the handshake;
+//! - [`endpoint`]: QUIC; [`connection`], [`frame`], [`outbox`]: one peer;
+//! - [`driver`]: the loop around the coordinator; [`live`]: what it tells of itself;
+//! - [`admin`]: what operators ask; [`control`]: how they ask a running server; [`cli`]: the commands.
+
+pub mod admin;
 pub mod audit;
 pub mod backup;
 pub mod ca;
 pub mod clock;
 pub mod config;
+pub mod connection;
+pub mod control;
+pub mod driver;
+pub mod endpoint;
 pub mod error;
 pub mod federation;
 pub mod files;
+pub mod frame;
 pub mod history;
+pub mod live;
+pub mod outbox;
 pub mod registry;
 pub mod store;
 pub mod verifier;
