@@ -8,7 +8,7 @@ use super::chance::Chance;
 use super::person::Person;
 
 /// Heart-rate bursts without movement per epoch, in W, N1, N2, N3, REM: autonomic arousals.
-const AROUSALS: [f64; 5] = [0.15, 0.22, 0.07, 0.04, 0.13];
+const AROUSALS: [f64; 5] = [0.22, 0.28, 0.07, 0.03, 0.14];
 /// Seconds in which the heart settles to a new stage.
 const SETTLING: f64 = 75.0;
 
@@ -34,7 +34,7 @@ fn physiology(person: &Person, stages: &[Stage], moments: &[(f64, f64)], chance:
     let mut fast = Noise::new(12.0);
     let mut level = person.rise[0] + 2.0;
     let mut unrest = person.unrest[0];
-    let evening = chance.normal(person.nocturnal_fall, 1.5);
+    let evening = chance.normal(person.evening_load, 1.5);
     let warm = chance.uniform(-1.0, 1.0);
     let mut truth = Vec::with_capacity(seconds);
     // Waking up on the way into a stage, or dreaming hard: every bout is its own.
@@ -44,18 +44,17 @@ fn physiology(person: &Person, stages: &[Stage], moments: &[(f64, f64)], chance:
         let stage = stages[second / 30];
         let s = stage as usize;
         if previous != Some(stage) {
-            bout = chance.normal(0.0, if stage == Stage::N3 { 0.8 } else { 1.3 });
+            bout = chance.normal(0.0, if stage == Stage::N3 { 0.6 } else { 0.8 });
             previous = Some(stage);
         }
         level += (person.rise[s] + bout - level) / SETTLING;
         unrest += (person.unrest[s] - unrest) / 40.0;
         let hours = second as f64 / 3600.0;
-        let drift = evening * (-hours / 2.5).exp() + warm * (hours / 2.0).sin();
+        let drift = evening * (hours / 1.6) * (1.0 - hours / 1.6).exp() + warm * (hours / 2.0).sin();
         let wander = person.wander * slow.next(chance);
         // REM is not only higher but uneven over minutes.
         let uneven = 1.0 + (unrest - 1.0) * 0.8;
-        let noise =
-            person.variability * (0.9 * uneven * middle.next(chance) + 1.15 * unrest * fast.next(chance));
+        let noise = person.variability * (uneven * middle.next(chance) + 1.35 * unrest * fast.next(chance));
         truth.push(person.baseline + level + drift + wander + noise + bursts.next(second));
     }
     truth

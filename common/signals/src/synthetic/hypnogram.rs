@@ -6,8 +6,8 @@ use super::chance::Chance;
 use super::person::Person;
 
 /// Mean epochs of deep and of REM sleep in each cycle of the night.
-const DEEP: [f64; 6] = [62.0, 46.0, 20.0, 7.0, 3.0, 1.0];
-const REM: [f64; 6] = [12.0, 35.0, 52.0, 66.0, 60.0, 50.0];
+const DEEP: [f64; 6] = [56.0, 42.0, 18.0, 6.0, 3.0, 1.0];
+const REM: [f64; 6] = [13.0, 38.0, 57.0, 72.0, 66.0, 55.0];
 
 /// One stage per epoch, `[epochs]`.
 pub(super) fn stages(person: &Person, epochs: usize, chance: &mut Chance) -> Vec<Stage> {
@@ -40,7 +40,7 @@ impl Builder {
     }
 
     fn fall_asleep(&mut self, person: &Person, chance: &mut Chance) {
-        let latency = chance.log_normal(32.0 * (0.15 * person.chronotype).exp(), 0.45);
+        let latency = chance.log_normal(39.0 * (0.15 * person.chronotype).exp(), 0.45);
         self.push(Stage::Wake, (latency as usize).clamp(8, self.epochs / 4));
         // Drowsing: in and out of N1 before sleep holds.
         for _ in 0..chance.length(2.0) {
@@ -54,8 +54,8 @@ impl Builder {
     fn cycle(&mut self, cycle: usize, person: &Person, chance: &mut Chance) {
         let at = |table: &[f64; 6]| table[cycle.min(table.len() - 1)];
         let late = (0.12 * person.chronotype * (cycle as f64 - 2.0)).exp();
-        let deep = at(&DEEP) * person.deep * chance.log_normal(1.0, 0.45);
-        let rem = at(&REM) * person.dream * late * chance.log_normal(1.0, 0.35);
+        let deep = at(&DEEP) * person.deep * chance.log_normal(1.0, 0.35);
+        let rem = at(&REM) * person.dream * late * chance.log_normal(1.0, 0.30);
         // The first REM period is sometimes skipped.
         let rem = if cycle == 0 && chance.happens(0.3) { 0.0 } else { rem };
         let length = chance.normal(178.0, 26.0).max(110.0);
@@ -78,14 +78,14 @@ impl Builder {
         let [wake, n1, n2] = match stage {
             Stage::N3 => [0.005, 0.001, 0.028],
             Stage::Rem => [0.010, 0.014, 0.006],
-            _ => [0.013, 0.026, 0.0],
+            _ => [0.015, 0.034, 0.0],
         };
         while self.stages.len() < end.min(self.epochs) {
             self.push(stage, 1);
             if chance.happens(wake * self.lightness) {
                 self.awakening(chance);
             } else if chance.happens(n1 * self.lightness) {
-                self.push(Stage::N1, chance.length(1.8));
+                self.push(Stage::N1, chance.length(2.1));
             } else if chance.happens(n2) {
                 self.push(Stage::N2, chance.length(4.0));
             }
@@ -94,7 +94,7 @@ impl Builder {
 
     /// Mostly an epoch or two; now and then a quarter of an hour. Sleep comes back through N1.
     fn awakening(&mut self, chance: &mut Chance) {
-        let long = chance.happens(0.10);
+        let long = chance.happens(0.14);
         self.push(Stage::Wake, chance.length(if long { 14.0 } else { 1.4 }));
         if long || chance.happens(0.7) {
             self.push(Stage::N1, chance.length(2.0));

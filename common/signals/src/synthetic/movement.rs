@@ -6,11 +6,11 @@ use super::chance::Chance;
 use super::person::Person;
 
 /// Chance of movement in a 15-s window in W, N1, N2, N3, REM.
-const MOVES: [f64; 5] = [0.20, 0.095, 0.011, 0.008, 0.016];
+const MOVES: [f64; 5] = [0.22, 0.10, 0.010, 0.007, 0.015];
 /// Chance that a movement turns the wrist.
 const TURNS: [f64; 5] = [0.40, 0.45, 0.55, 0.55, 0.60];
 /// Chance in each epoch of a small shift without a count.
-const SHIFTS: [f64; 5] = [0.03, 0.05, 0.02, 0.03, 0.05];
+const SHIFTS: [f64; 5] = [0.05, 0.06, 0.04, 0.05, 0.08];
 /// One step of the count scale.
 const STEP: f64 = 3.07;
 

@@ -26,8 +26,8 @@ pub(super) struct Person {
     pub(super) unrest: [f64; 5],
     /// How much a movement raises the heart rate, bpm.
     pub(super) startle: f64,
-    /// Fall of heart rate from the first hour to the morning, bpm.
-    pub(super) nocturnal_fall: f64,
+    /// Height of the hump that heart rate has in the second hour of the night, bpm.
+    pub(super) evening_load: f64,
     /// Size of the slow wandering that has nothing to do with stages, bpm.
     pub(super) wander: f64,
 }
@@ -38,9 +38,9 @@ impl Person {
         let ageing = (age - 40.0) / 20.0;
         // One gain for the whole person on top of one per stage: who responds strongly does so in every stage.
         let response = chance.log_normal(1.0, 0.3);
-        let rise = [(4.5, 3.5), (2.2, 2.0), (0.0, 0.0), (0.2, 1.6), (2.8, 2.4)]
+        let rise = [(5.4, 3.2), (2.8, 2.0), (0.0, 0.0), (-1.0, 1.3), (3.4, 1.9)]
             .map(|(mean, sd)| response * chance.normal(mean, sd));
-        let unrest = [(2.0, 0.30), (1.9, 0.25), (1.0, 0.0), (0.68, 0.22), (1.5, 0.22)]
+        let unrest = [(2.1, 0.25), (2.0, 0.22), (1.0, 0.0), (0.68, 0.18), (1.45, 0.16)]
             .map(|(median, sd)| chance.log_normal(median, sd));
         Self {
             baseline: chance.normal(64.0 + ageing, 10.5).clamp(44.0, 90.0),
@@ -53,7 +53,7 @@ impl Person {
             rise,
             unrest,
             startle: chance.log_normal(7.0, 0.35),
-            nocturnal_fall: chance.normal(3.0, 3.0),
+            evening_load: chance.normal(3.0, 2.2),
             wander: chance.log_normal(1.6, 0.4),
         }
     }
