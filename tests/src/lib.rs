@@ -1,1 +1,1 @@
-//! System tests across the crates, on the real binaries.
+//! System tests across the crates, on the real binaries: see `system/`. Fuzz targets: see `fuzz/`.

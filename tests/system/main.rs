@@ -1,0 +1,3 @@
+//! System tests: real processes, real files, real refusals.
+
+mod policy;
