@@ -46,3 +46,29 @@ impl Chance {
         1 + self.exponential((mean - 1.0).max(0.0)).round() as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_have_the_moments_they_are_named_for() {
+        let mut chance = Chance::new(1, 2);
+        let mut mean =
+            |draw: fn(&mut Chance) -> f64| (0..20_000).map(|_| draw(&mut chance)).sum::<f64>() / 20_000.0;
+        assert!((mean(|c| c.normal(3.0, 2.0)) - 3.0).abs() < 0.06);
+        assert!((mean(|c| (c.normal(3.0, 2.0) - 3.0).powi(2)) - 4.0).abs() < 0.15);
+        assert!((mean(|c| c.exponential(5.0)) - 5.0).abs() < 0.15);
+        assert!((mean(|c| c.log_normal(2.0, 0.5).ln()) - 2.0f64.ln()).abs() < 0.02);
+        assert!((mean(|c| f64::from(u8::from(c.happens(0.3)))) - 0.3).abs() < 0.015);
+        assert!((mean(|c| c.length(4.0) as f64) - 4.0).abs() < 0.15);
+        assert!(mean(|c| c.length(1.0) as f64) == 1.0);
+    }
+
+    #[test]
+    fn streams_differ_and_repeat() {
+        let first = |stream| Chance::new(7, stream).uniform(0.0, 1.0);
+        assert_eq!(first(1), first(1));
+        assert_ne!(first(1), first(2));
+    }
+}

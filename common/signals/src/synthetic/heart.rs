@@ -158,3 +158,36 @@ fn drop_outs(end: f64, chance: &mut Chance) -> Vec<Range<f64>> {
     }
     gaps
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calm() -> Person {
+        let mut person = Person::new(&mut Chance::new(1, 0));
+        person.baseline = 60.0;
+        person.lightness = 0.0;
+        person.startle = 15.0;
+        person
+    }
+
+    #[test]
+    fn the_heart_answers_movement_and_settles() {
+        let stages = [Stage::N2; 40];
+        let run = |moments: &[(f64, f64)]| physiology(&calm(), &stages, moments, &mut Chance::new(3, 1));
+        let moved = run(&[(600.0, 1.0)]);
+        let mean = |range: Range<usize>| moved[range.clone()].iter().sum::<f64>() / range.len() as f64;
+        assert!(mean(605..620) > mean(560..600) + 4.0);
+        assert!((mean(700..760) - mean(540..600)).abs() < 4.0);
+    }
+
+    #[test]
+    fn the_watch_reports_whole_beats_and_nothing_in_a_failure() {
+        let stages = [Stage::N2; 120];
+        let stream = heart(&calm(), &stages, &[], 600.0..1200.0, &mut Chance::new(3, 1));
+        assert!(stream.values().iter().all(|v| v.fract() == 0.0 && (40.0..90.0).contains(v)));
+        assert!(stream.within(600.0, 1200.0).is_empty());
+        assert!((500..=720).contains(&(stream.len() + 120)), "about one in five seconds");
+        assert_eq!(stream.rejected(), 0);
+    }
+}

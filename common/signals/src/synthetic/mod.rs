@@ -13,6 +13,7 @@ mod movement;
 mod person;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -70,9 +71,19 @@ pub fn cohort(config: &SyntheticConfig, rules: &NightRules) -> Cohort {
     cohort
 }
 
-/// Stream 0 of a person is who they are; the following ones are their nights.
+/// Stream 0 of a person is who they are; the following ones are their nights, and from
+/// [`FAILURE_STREAMS`] on whether the sensor fails in each.
 fn stream(person: usize, part: usize) -> u64 {
     ((person as u64) << 20) | part as u64
+}
+
+const FAILURE_STREAMS: usize = 1 << 19;
+
+/// When the heart-rate sensor is silent. Drawn apart from the night, so that a failing sensor changes
+/// nothing else about it.
+fn failure(config: &SyntheticConfig, index: usize, n: usize) -> Range<f64> {
+    let mut chance = Chance::new(config.seed, stream(index, FAILURE_STREAMS + n));
+    if chance.happens(config.failures) { chance.uniform(2400.0, 7200.0)..f64::INFINITY } else { 0.0..0.0 }
 }
 
 fn night(config: &SyntheticConfig, person: &Person, index: usize, n: usize) -> Recording {
@@ -85,11 +96,7 @@ fn night(config: &SyntheticConfig, person: &Person, index: usize, n: usize) -> R
     } as usize;
     let stages = hypnogram::stages(person, epochs, &mut chance);
     let movement = movement::movement(person, &stages, &mut chance);
-    let failure = if chance.happens(config.failures) {
-        chance.uniform(2400.0, 7200.0)..f64::INFINITY
-    } else {
-        0.0..0.0
-    };
+    let failure = failure(config, index, n);
     let heart = heart::heart(person, &stages, &movement.moments, failure, &mut chance);
 
     let mut labels: Vec<_> = stages.into_iter().map(Some).collect();
