@@ -154,7 +154,7 @@ impl Audit {
         let lines = self.store.table(Table::Audit)?;
         let skip = lines.len().saturating_sub(count);
         let read = |(key, text): &(Vec<u8>, Vec<u8>)| {
-            serde_json::from_slice(text).map_err(|why| self.store.damaged(&Key::new(Table::Audit, key), why))
+            serde_json::from_slice(text).map_err(|why| self.store.damaged(&Key::new(Table::Audit, key), &why))
         };
         lines.iter().skip(skip).map(read).collect()
     }

@@ -134,6 +134,9 @@ fn verify(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Kind, name and content.
+type Entry = (u8, Vec<u8>, Vec<u8>);
+
 /// The entries of a backup, one at a time.
 struct Entries {
     path: PathBuf,
@@ -149,7 +152,7 @@ impl Entries {
         if magic == MAGIC { Ok(entries) } else { Err(entries.bad("it does not begin like one")) }
     }
 
-    fn next(&mut self) -> Result<Option<(u8, Vec<u8>, Vec<u8>)>, StoreError> {
+    fn next(&mut self) -> Result<Option<Entry>, StoreError> {
         let kind = self.bytes(1)?[0];
         let name_len = self.bytes(4)?.try_into().map_or(0, u32::from_le_bytes);
         let content_len = self.bytes(8)?.try_into().map_or(0, u64::from_le_bytes);

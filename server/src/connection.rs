@@ -276,7 +276,7 @@ impl Hall {
         match error {
             // Our own verdict on the peer, or one of its own on us.
             ConnectionError::TransportError(_) => {
-                self.refused(&address.to_string(), &error.to_string()).await
+                self.refused(&address.to_string(), &error.to_string()).await;
             }
             _ => debug!(%address, %error, "a handshake came to nothing"),
         }

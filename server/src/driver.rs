@@ -2,7 +2,7 @@
 //!
 //! After each input the machine is drained: what it must not forget is on the disk before anything it says leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::verifier::Gate;
 
 /// News of peers that wait for the driver; each holds at most one frame.
 const INBOX: usize = 16;
-/// After the last release, clients have this long to hear of it.
+/// After the last release, clients have this long to hear of it and hang up.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// How to serve.
@@ -117,6 +117,7 @@ impl Server {
             live: Arc::clone(&live),
             coordinator,
             links: BTreeMap::new(),
+            told: BTreeSet::new(),
             jobs,
             start: Moment::now(),
         };
@@ -126,10 +127,11 @@ impl Server {
             () = admit(&endpoint, &hall) => Ok(Ending::Stopped),
             () = control.serve(Arc::clone(&federation), live) => Ok(Ending::Stopped),
         };
-        if let Ok(Ending::Finished(_)) = ending {
-            driver.say_goodbye(&endpoint).await;
-        }
-        endpoint.close(VarInt::from_u32(Close::Restarting.code()), b"the server shuts down");
+        let (why, reason) = match ending {
+            Ok(Ending::Finished(_)) => (Close::Done, "the federation is complete"),
+            _ => (Close::Restarting, "the server shuts down"),
+        };
+        endpoint.close(VarInt::from_u32(why.code()), reason.as_bytes());
         // The last packets; a peer that misses them times out.
         let _ = timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
         ending
@@ -165,6 +167,8 @@ struct Driver {
     live: Arc<Live>,
     coordinator: Coordinator,
     links: BTreeMap<ClientId, Link>,
+    /// Clients that hung up after the last release: they know.
+    told: BTreeSet<ClientId>,
     jobs: mpsc::UnboundedSender<JobResult>,
     start: Moment,
 }
@@ -187,11 +191,16 @@ impl Driver {
         until_finished: bool,
     ) -> Result<Ending, StoreError> {
         let mut deadline = self.step(Input::Timeout).await?;
+        let mut farewell = None;
         loop {
+            let mut wake = deadline.map(|at| self.start + at.elapsed());
             if until_finished && self.coordinator.is_finished() {
-                return Ok(Ending::Finished(self.coordinator.version()));
+                let until = *farewell.get_or_insert_with(|| Moment::now() + FAREWELL);
+                if self.everybody_knows() || Moment::now() >= until {
+                    return Ok(Ending::Finished(self.coordinator.version()));
+                }
+                wake = Some(wake.map_or(until, |wake| wake.min(until)));
             }
-            let wake = deadline.map(|at| self.start + at.elapsed());
             deadline = tokio::select! {
                 Some(news) = inbox.recv() => self.heard(news).await?,
                 Some(result) = results.recv() => self.step(Input::Finished(result)).await?,
@@ -221,6 +230,9 @@ impl Driver {
             FromPeer::Closed(client, serial) if self.is_current(&client, serial) => {
                 info!(%client, "disconnected");
                 self.forget(&client);
+                if self.coordinator.is_finished() {
+                    self.told.insert(client.clone());
+                }
                 self.step(Input::Disconnected(client)).await
             }
             FromPeer::Said(..) | FromPeer::Closed(..) => self.step(Input::Timeout).await,
@@ -352,11 +364,10 @@ impl Driver {
         }
     }
 
-    /// Lets every client hear that the federation is complete, and hang up by itself.
-    async fn say_goodbye(&self, endpoint: &Endpoint) {
-        for link in self.links.values() {
-            link.outbox.close();
-        }
-        let _ = timeout(FAREWELL, endpoint.wait_idle()).await;
+    /// Whether every client of the roster has hung up since the last release. One that was away comes back to hear.
+    fn everybody_knows(&self) -> bool {
+        let roster = self.federation.registry.roster();
+        self.links.is_empty()
+            && roster.iter().all(|(name, entry)| entry.revoked.is_some() || self.told.contains(name))
     }
 }

@@ -8,18 +8,18 @@ use somnus_protocol::ids::{ClientId, Version};
 
 /// A file or folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {}", path.display(), plain(source))]
+#[error("{}: {}", path.display(), plain(cause))]
 pub struct FileError {
     /// Which.
     pub path: PathBuf,
-    /// Why.
-    pub source: io::Error,
+    /// Why; part of the message, so not its source.
+    pub cause: io::Error,
 }
 
 impl FileError {
     /// An error about `path`.
-    pub fn new(path: &Path, source: io::Error) -> Self {
-        Self { path: path.to_owned(), source }
+    pub fn new(path: &Path, cause: io::Error) -> Self {
+        Self { path: path.to_owned(), cause }
     }
 }
 

@@ -137,7 +137,7 @@ impl History {
     pub fn release(&self, version: Version) -> Result<Option<Release>, StoreError> {
         let key = Key::number(Table::Releases, version.0);
         let bytes = self.store.read(&key)?;
-        bytes.map(|bytes| wire::from_disk(&bytes).map_err(|why| self.store.damaged(&key, why))).transpose()
+        bytes.map(|bytes| wire::from_disk(&bytes).map_err(|why| self.store.damaged(&key, &why))).transpose()
     }
 
     /// The newest release.
@@ -163,7 +163,7 @@ impl History {
     /// [`StoreError`] if a record cannot be read.
     pub fn rounds(&self) -> Result<BTreeMap<Round, RoundRecord>, StoreError> {
         let read = |(key, bytes): (Vec<u8>, Vec<u8>)| {
-            let damaged = |why| self.store.damaged(&Key::new(Table::Rounds, &key), why);
+            let damaged = |why| self.store.damaged(&Key::new(Table::Rounds, &key), &why);
             let record: RoundRecord = wire::from_disk(&bytes).map_err(damaged)?;
             Ok((record.round, record))
         };

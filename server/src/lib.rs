@@ -14,6 +14,7 @@ pub mod admin;
 pub mod audit;
 pub mod backup;
 pub mod ca;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection;

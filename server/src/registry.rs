@@ -132,15 +132,15 @@ impl Registry {
         let mut members = Members::default();
         for (name, text) in store.table(Table::Roster)? {
             let key = Key::new(Table::Roster, &name);
-            let name = String::from_utf8_lossy(&name).parse().map_err(|why| store.damaged(&key, why))?;
+            let name = String::from_utf8_lossy(&name).parse().map_err(|why| store.damaged(&key, &why))?;
             members
                 .roster
-                .insert(name, serde_json::from_slice(&text).map_err(|why| store.damaged(&key, why))?);
+                .insert(name, serde_json::from_slice(&text).map_err(|why| store.damaged(&key, &why))?);
         }
         for (digest, text) in store.table(Table::Invitations)? {
             let key = Key::new(Table::Invitations, &digest);
-            let digest = hex::parse(&digest).ok_or_else(|| store.damaged(&key, "its key is no digest"))?;
-            let invitation = serde_json::from_slice(&text).map_err(|why| store.damaged(&key, why))?;
+            let digest = hex::parse(&digest).ok_or_else(|| store.damaged(&key, &"its key is no digest"))?;
+            let invitation = serde_json::from_slice(&text).map_err(|why| store.damaged(&key, &why))?;
             members.invitations.insert(digest, invitation);
         }
         Ok(Self { store, audit, authority, life, members: RwLock::new(members), change: Mutex::new(()) })
@@ -339,7 +339,7 @@ impl Registry {
 
     fn issued(&self, name: &ClientId, entry: &Enrolment) -> Result<Issued, RequestError> {
         let certificate = decode_der(&entry.certificate)
-            .ok_or_else(|| self.store.damaged(&roster_key(name), "its certificate is not base64"))?;
+            .ok_or_else(|| self.store.damaged(&roster_key(name), &"its certificate is not base64"))?;
         let authority = self.authority.certificate().clone();
         Ok(Issued { name: name.clone(), certificate: certificate.into(), authority })
     }

@@ -79,6 +79,9 @@ impl Key {
     }
 }
 
+/// A record of a table: its key without the table's byte, and its payload.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// One step of an atomic write.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
@@ -157,7 +160,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the disk fails or a record is damaged.
-    pub fn table(&self, table: Table) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn table(&self, table: Table) -> Result<Vec<Row>, StoreError> {
         self.scan(table, |key, payload| Ok((key.to_vec(), payload)))
     }
 
@@ -191,7 +194,7 @@ impl Store {
     }
 
     /// An error about one record that could be read but makes no sense.
-    pub fn damaged(&self, key: &Key, why: impl ToString) -> StoreError {
+    pub fn damaged(&self, key: &Key, why: &dyn std::fmt::Display) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), record: Key::describe(&key.0), why: why.to_string() }
     }
 
@@ -227,7 +230,7 @@ impl Store {
             why: "it has no schema version".into(),
         })?;
         let schema = String::from_utf8_lossy(&schema);
-        let found: u32 = schema.parse().map_err(|_| self.damaged(&key, "not a number"))?;
+        let found: u32 = schema.parse().map_err(|_| self.damaged(&key, &"not a number"))?;
         if found > SCHEMA {
             return Err(StoreError::TooNew { path: self.path.clone(), found, known: SCHEMA });
         }
@@ -290,7 +293,7 @@ fn guard<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, St
             if source.kind() == std::io::ErrorKind::InvalidData {
                 return Err(StoreError::Corrupt { path, why: text });
             }
-            Err(FileError { path, source }.into())
+            Err(FileError::new(&path, source).into())
         }
         Ok(Err(other)) => Err(StoreError::Corrupt { path, why: other.to_string() }),
         Err(panic) => {
