@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::recording::night_id;
 use crate::{PersonId, Recording, Stage, StreamKind, Task, prepare};
 
 /// One night of one person, epoch by epoch.
@@ -26,10 +27,10 @@ pub struct Night {
 }
 
 impl Night {
-    /// `PERSON/NAME`.
+    /// The person's id, or `PERSON/NAME` unless the name is [`crate::DEFAULT_NIGHT`].
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{}/{}", self.person, self.name)
+        night_id(&self.person, &self.name)
     }
 
     /// The class of each epoch for a task, `[epochs]`; `None` where it was not scored.
@@ -126,7 +127,7 @@ impl Default for NightRules {
 /// A night, or a person, that was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excluded {
-    /// The person's id, or `PERSON/NAME` where the person has several nights.
+    /// As [`Night::id`].
     pub id: String,
     /// Why, in words for a report.
     pub reason: String,

@@ -7,6 +7,9 @@ use crate::{PersonId, Stage, Stream, StreamKind};
 /// Seconds in an epoch, the unit sleep is scored in.
 pub const EPOCH_SECONDS: f64 = 30.0;
 
+/// The name of a night that needs none, because it is its person's only or first one.
+pub const DEFAULT_NIGHT: &str = "night";
+
 /// One person's night: raw streams, and a stage per epoch where a human scored it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
@@ -21,10 +24,11 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// `PERSON/NAME`: how a night is called in reports and exclusions.
+    /// How the night is called in reports and exclusions: the person's id, or `PERSON/NAME` unless the
+    /// name is [`DEFAULT_NIGHT`].
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{}/{}", self.person, self.name)
+        night_id(&self.person, &self.name)
     }
 
     /// The number of 30-s epochs.
@@ -32,4 +36,8 @@ impl Recording {
     pub fn epochs(&self) -> usize {
         self.labels.len()
     }
+}
+
+pub(crate) fn night_id(person: &PersonId, name: &str) -> String {
+    if name == DEFAULT_NIGHT { person.to_string() } else { format!("{person}/{name}") }
 }

@@ -25,11 +25,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::motion::Motion;
-use crate::recording::EPOCH_SECONDS;
+use crate::recording::{DEFAULT_NIGHT, EPOCH_SECONDS};
 use crate::{Cohort, DataError, NightRules, PersonId, Recording, Stage, Stream, StreamKind, table};
 
-/// The name of a night whose files carry none.
-pub const DEFAULT_NIGHT: &str = "night";
 /// Samples this far outside the labelled night are kept, seconds: they let the first and the last epoch interpolate.
 pub const MARGIN_SECONDS: f64 = 60.0;
 /// No night is longer, seconds (36 h). A later time is a clock of another kind, not a night.
@@ -175,8 +173,8 @@ impl NightKey {
 fn nights(dir: &Path) -> Result<BTreeSet<NightKey>, DataError> {
     fs::read_dir(dir).map_err(|e| DataError::read(dir, e))?;
     let mut nights = BTreeSet::new();
-    for (folder, suffix) in FOLDERS {
-        let folder = dir.join(folder);
+    for (folder_name, suffix) in FOLDERS {
+        let folder = dir.join(folder_name);
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -190,8 +188,12 @@ fn nights(dir: &Path) -> Result<BTreeSet<NightKey>, DataError> {
             let Some(stem) = name.and_then(|n| n.strip_suffix(suffix)) else {
                 continue;
             };
-            let night = NightKey::parse(stem)
-                .map_err(|e| DataError::Unsupported { path: entry.path(), what: e.to_string() })?;
+            let refused = |what: String| DataError::Unsupported { path: entry.path(), what };
+            let night = NightKey::parse(stem).map_err(|e| refused(e.to_string()))?;
+            if night.path(dir, (folder_name, suffix)) != entry.path() {
+                // `ID+night` would be a second spelling of `ID`, and only one of the two would be read.
+                return Err(refused(format!("the night named {DEFAULT_NIGHT} is written without its name")));
+            }
             nights.insert(night);
         }
     }

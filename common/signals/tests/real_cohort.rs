@@ -17,7 +17,7 @@ fn twenty_three_of_twenty_four_pass() {
     let [excluded] = &cohort.excluded[..] else {
         panic!("one is excluded: {:?}", cohort.excluded);
     };
-    assert_eq!(excluded.id, "7749105/night");
+    assert_eq!(excluded.id, "7749105");
     assert!(excluded.reason.contains("heart-rate coverage is 2"), "{}", excluded.reason);
     for night in &cohort.nights {
         println!("{:18} {:4} epochs {:?}", night.id(), night.epochs, night.quality);

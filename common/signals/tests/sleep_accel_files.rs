@@ -151,7 +151,7 @@ fn without_labels_the_night_ends_with_the_samples() {
     put(dir.path(), "heart_rate/._a_heartrate.txt", "left by an operating system");
     let cohort = sleep_accel::cohort(dir.path(), &NightRules::default()).unwrap();
     let nights: Vec<_> = cohort.nights.iter().map(|n| (n.id(), n.epochs)).collect();
-    assert_eq!(nights, [("a/night".into(), 166), ("a/second".into(), 166)]);
+    assert_eq!(nights, [("a".into(), 166), ("a/second".into(), 166)]);
     assert!(cohort.nights.iter().all(|n| !n.is_labelled()));
     assert_eq!(cohort.people(), [person("a")]);
     assert_eq!(cohort.nights_of(&person("a")).count(), 2);
@@ -183,10 +183,10 @@ fn bad_quality_is_excluded_and_never_an_error() {
     let [night] = &cohort.nights[..] else { panic!("one passes: {:?}", cohort.excluded) };
     assert_eq!(night.person, person("backwards"));
     let excluded: Vec<_> = cohort.excluded.iter().map(|e| (&*e.id, &*e.reason)).collect();
-    assert_eq!(excluded[0].0, "absurd/night");
+    assert_eq!(excluded[0].0, "absurd");
     assert!(excluded[0].1.contains("1000 samples were implausible"), "{}", excluded[0].1);
-    assert_eq!(excluded[1], ("empty/night", "heart-rate coverage is 0 % of epochs, below 60 %"));
-    assert_eq!(excluded[2], ("silent/night", "no heart rate was recorded"));
+    assert_eq!(excluded[1], ("empty", "heart-rate coverage is 0 % of epochs, below 60 %"));
+    assert_eq!(excluded[2], ("silent", "no heart rate was recorded"));
 }
 
 #[test]
@@ -239,6 +239,10 @@ fn faults_name_file_and_line() {
         (
             ("counts/a b_counts.txt", ""),
             "counts/a b_counts.txt: \"a b\" is not a person's id: 1 to 64 of A-Z a-z 0-9 . _ - are allowed, and no dot in front",
+        ),
+        (
+            ("counts/a+night_counts.txt", ""),
+            "counts/a+night_counts.txt: the night named night is written without its name",
         ),
         (("notes.txt", "hello"), "ROOT: no recordings: files like heart_rate/ID_heartrate.txt were expected"),
     ]);

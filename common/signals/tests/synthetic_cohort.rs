@@ -21,8 +21,7 @@ fn the_same_seed_gives_the_same_people_whatever_their_number() {
     let two_nights = SyntheticConfig { nights_per_person: 2, ..config(2, 5) };
     let nights = synthetic::recordings(&two_nights);
     let ids: Vec<_> = nights.iter().map(|r| r.id()).collect();
-    let expected =
-        ["synthetic-0000/night", "synthetic-0000/night-2", "synthetic-0001/night", "synthetic-0001/night-2"];
+    let expected = ["synthetic-0000", "synthetic-0000/night-2", "synthetic-0001", "synthetic-0001/night-2"];
     assert_eq!(ids, expected);
     assert_eq!(nights[0], few[0]);
     assert_ne!(nights[1].labels, nights[0].labels);

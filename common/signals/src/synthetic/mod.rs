@@ -2,7 +2,9 @@
 //!
 //! The streams and rates are those of the sleep-accel set: heart rate about every 5 s in whole bpm, activity
 //! counts per 15 s, posture per 30 s, a stage per 30 s. Levels, spreads between people and rates of movement were
-//! fitted to its 23 usable people, and the difficulty to what a small classifier reaches on *new* people there.
+//! fitted to its 23 usable people, and the difficulty to what small classifiers reach on *new* people. Four classes,
+//! kappa on people left out, real against synthetic cohorts of several seeds: softmax regression .35 / .41-.43,
+//! a hidden layer of 32 on hand features .42 / .44-.50, a dilated whole-night net trained on 16 people .31-.35 / .38-.46.
 //! It is a stand-in for demonstrations and tests, no model of sleep: nothing measured on it says anything
 //! about real people.
 
@@ -17,7 +19,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sleep_accel::DEFAULT_NIGHT;
+use crate::recording::DEFAULT_NIGHT;
 use crate::{Cohort, NightRules, PersonId, Recording};
 
 use chance::Chance;
