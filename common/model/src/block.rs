@@ -77,9 +77,11 @@ impl Block<'_> {
         let weight = matrix(weight, self.taps * self.channels, self.channels, self.device);
         let product = Host::of(conv::forward(padded.clone(), weight, self.taps)); // [outputs, C]
         let gate = self.activate(h, product.values(), dropout);
-        let adapter = self.places.adapter.as_ref().map(|places| {
-            adapter::forward(places, self.weights, h, self.channels, self.device)
-        });
+        let adapter = self
+            .places
+            .adapter
+            .as_ref()
+            .map(|places| adapter::forward(places, self.weights, h, self.channels, self.device));
         BlockTape { padded, normed, inverse, gate, adapter }
     }
 

@@ -140,3 +140,68 @@ pub(crate) fn reversed(weight: &[f32], taps: usize, channels: usize, device: &De
     }
     matrix(back, taps * outputs, channels, device)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+    use burn::tensor::module::conv1d as stock;
+    use burn::tensor::ops::ConvOptions;
+
+    use super::*;
+
+    /// Numbers without a pattern, the same on every run.
+    fn numbers<const D: usize>(shape: [usize; D], salt: f32, device: &Device) -> Tensor<D> {
+        let len = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..len).map(|i| ((i as f32 + salt) * 12.9898).sin()).collect();
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    fn assert_close<const D: usize>(a: Tensor<D>, b: Tensor<D>) {
+        assert_eq!(a.dims(), b.dims());
+        let largest: f32 = b.clone().abs().max().into_scalar();
+        let worst: f32 = (a - b).abs().max().into_scalar();
+        assert!(worst <= 1e-5 * largest.max(1.0), "{worst} of {largest}");
+    }
+
+    #[test]
+    fn im2col_is_the_stock_convolution_forward_and_backward() {
+        let (c, o, batch, len, taps) = (3, 5, 2, 41, 5);
+        for (stride, padding, dilation) in [(1, 0, 1), (1, 2, 1), (2, 3, 1), (1, 8, 4), (3, 4, 2)] {
+            let device = Device::flex().autodiff();
+            let x = numbers([batch, c, len], 0.0, &device).require_grad();
+            let w = numbers([o, c, taps], 1e3, &device).require_grad();
+
+            let expected =
+                stock(x.clone(), w.clone(), None, ConvOptions::new([stride], [padding], [dilation], 1));
+            let flat = w.clone().permute([0, 2, 1]).reshape([o, taps * c]);
+            let ours = conv1d(x.clone().permute([1, 0, 2]), flat, taps, Slide { stride, padding, dilation });
+            let ours = ours.permute([1, 0, 2]);
+            assert_close(ours.clone().inner(), expected.clone().inner());
+
+            let pull = numbers(expected.dims(), 2e3, &device);
+            let theirs = (expected * pull.clone()).sum().backward();
+            let ours = (ours * pull).sum().backward();
+            assert_close(x.grad(&ours).unwrap(), x.grad(&theirs).unwrap());
+            assert_close(w.grad(&ours).unwrap(), w.grad(&theirs).unwrap());
+        }
+    }
+
+    #[test]
+    fn phases_visit_every_epoch_once_and_never_touch() {
+        for (epochs, dilation) in [(1, 1), (10, 1), (10, 3), (10, 10), (10, 64), (960, 32), (951, 16)] {
+            let phases = Phases::new(epochs, dilation, 7);
+            let mut row_of = vec![None; epochs];
+            phases.each(|epoch, row| {
+                assert!(row < phases.outputs() && row_of[epoch].replace(row).is_none());
+            });
+            let row_of: Vec<usize> = row_of.into_iter().map(Option::unwrap).collect();
+            for (a, row) in row_of.iter().enumerate() {
+                for (b, other) in row_of.iter().enumerate() {
+                    let near = row.abs_diff(*other) <= 3;
+                    let taps = (-3..=3isize).any(|t| a as isize + t * dilation as isize == b as isize);
+                    assert_eq!(near, taps, "{epochs} epochs, dilation {dilation}: {a} and {b}");
+                }
+            }
+        }
+    }
+}

@@ -29,6 +29,8 @@ mod matrix;
 mod net;
 mod optimiser;
 mod params;
+#[cfg(test)]
+mod reference;
 mod stager;
 mod train;
 mod trainer;

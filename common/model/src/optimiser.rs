@@ -55,7 +55,8 @@ impl Stepper {
         let factor = self.clip_factor(gradients);
         for (run, decays) in &self.runs {
             let run = run.clone();
-            let (w, g, m) = (&mut weights[run.clone()], &gradients[run.clone()], &mut self.first[run.clone()]);
+            let (w, g, m) =
+                (&mut weights[run.clone()], &gradients[run.clone()], &mut self.first[run.clone()]);
             match self.rule {
                 Optimiser::AdamW { weight_decay } => {
                     let keep = if *decays { 1.0 - rate * weight_decay } else { 1.0 };

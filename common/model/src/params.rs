@@ -185,11 +185,6 @@ impl Layout {
         }
     }
 
-    /// All weights.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// The sets that this network has.
     pub(crate) fn sets(&self) -> Vec<TrainableSet> {
         let adapters = self.params.iter().any(|p| p.part == Part::Adapter);
@@ -377,14 +372,14 @@ mod tests {
     fn width_48_has_the_documented_number_of_weights() {
         let layout = Layout::new(&NetConfig { width: 48, ..NetConfig::default() });
         // 23 inputs x 48 + 48; six of (2 x 48 + 7 x 48 x 48 + 48); 48 x 4 + 4.
-        assert_eq!(layout.len(), 1_152 + 6 * 16_272 + 196);
-        assert_eq!(layout.len(), 98_980);
+        assert_eq!(layout.len, 1_152 + 6 * 16_272 + 196);
+        assert_eq!(layout.len, 98_980);
     }
 
     #[test]
     fn every_weight_has_one_name_and_one_place() {
         let layout = Layout::new(&NetConfig { adapters: 8, ..NetConfig::default() });
-        let mut seen = vec![0; layout.len()];
+        let mut seen = vec![0; layout.len];
         for param in layout.params(TrainableSet::Full).unwrap() {
             for place in param.places() {
                 seen[place] += 1;
@@ -413,7 +408,7 @@ mod tests {
     #[test]
     fn a_network_without_adapters_has_no_such_set() {
         let layout = Layout::new(&NetConfig::default());
-        let flat = vec![0.0; layout.len()];
+        let flat = vec![0.0; layout.len];
         let none = layout.gather(&flat, TrainableSet::Adapters);
         assert!(matches!(none, Err(ModelError::NoSuchSet(TrainableSet::Adapters))));
     }

@@ -252,12 +252,16 @@ impl Stager {
 /// The rate of `step` of `steps`: half a cosine from a 25th of `peak` up over the first .3, then half a cosine down to
 /// almost nothing, as PyTorch's `OneCycleLR` does by default.
 pub fn one_cycle(step: u32, steps: u32, peak: f32) -> f32 {
-    let along = |from: f64, to: f64, part: f64| to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
+    let along =
+        |from: f64, to: f64, part: f64| to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
     let (start, end) = (1.0 / 25.0, 1.0 / 25.0e4);
     let up = (0.3 * f64::from(steps) - 1.0).max(1.0);
     let last = f64::from(steps.saturating_sub(1)).max(up + 1.0);
     let at = f64::from(step);
-    let factor =
-        if at <= up { along(start, 1.0, at / up) } else { along(1.0, end, ((at - up) / (last - up)).min(1.0)) };
+    let factor = if at <= up {
+        along(start, 1.0, at / up)
+    } else {
+        along(1.0, end, ((at - up) / (last - up)).min(1.0))
+    };
     (f64::from(peak) * factor) as f32
 }

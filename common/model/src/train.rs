@@ -55,8 +55,7 @@ impl Lesson for Prepared {
 
     fn learn(&self, run: &mut Run<'_>, weights: &[f32], gradients: &mut [f32]) -> Option<f32> {
         let net = run.net;
-        let View { values, classes } =
-            augment::view(self, &net.layout, &run.plan.augmentation, &mut run.rng);
+        let View { values, classes } = augment::view(self, &net.layout, &run.plan.augmentation, &mut run.rng);
         let mut dropout = Dropout::new(run.plan.dropout, &mut run.rng);
         let (h, tape) = net.embed_taped(weights, values, dropout.as_mut());
         let Slope { loss, d_logits } = run.loss.of(&net.head(weights, &h), &classes)?;
@@ -170,4 +169,20 @@ fn run<L: Lesson>(
     let examples: usize = visited.iter().map(|i| scored(nights[*i])).sum();
     let loss = (total / f64::from(counted.max(1))) as f32;
     Ok(TrainReport { loss, steps: plan.steps, examples: examples as u32 })
+}
+
+/// The loss of one view of a night and the gradient of every weight, for the tests.
+#[cfg(test)]
+pub(crate) fn gradients(
+    net: &Net,
+    weights: &[f32],
+    night: &Prepared,
+    plan: &TrainPlan,
+    seed: u64,
+) -> (f32, Vec<f32>) {
+    let loss = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
+    let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed) };
+    let mut gradients = vec![0.0; weights.len()];
+    let loss = night.learn(&mut run, weights, &mut gradients).expect("a scored epoch");
+    (loss, gradients)
 }

@@ -1,0 +1,4 @@
+//! The crate from outside; one binary, because linking burn takes longer than running the tests.
+
+mod stager;
+mod trainer;

@@ -1,0 +1,122 @@
+//! A client's hands: what a round's task does to the private nights, and what it may not see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use somnus_model::{DeviceKind, Foundations, NetConfig, NightPart, NightTrainer, Stager};
+use somnus_protocol::checkpoint::bytes_of;
+use somnus_protocol::ids::{Round, Version};
+use somnus_protocol::plan::{TrainPlan, TrainableSet};
+use somnus_protocol::trainer::{EvaluateTask, TrainTask, Trainer};
+use somnus_signals::synthetic::{self, SyntheticConfig};
+use somnus_signals::{Features, Night, NightRules};
+
+fn nights(people: usize) -> Vec<Arc<Night>> {
+    let config = SyntheticConfig { people, ..SyntheticConfig::default() };
+    synthetic::cohort(&config, &NightRules::default()).nights.into_iter().map(Arc::new).collect()
+}
+
+fn foundation() -> (Stager, Bytes) {
+    let config = NetConfig { width: 16, adapters: 4, ..NetConfig::default() };
+    let stager = Stager::new(&config, 7, DeviceKind::Flex).unwrap();
+    let file = stager.to_checkpoint("foundation", BTreeMap::new()).to_bytes().unwrap();
+    (stager, file.into())
+}
+
+fn task(stager: &Stager, foundation: &Bytes, set: TrainableSet) -> TrainTask {
+    TrainTask {
+        round: Round(1),
+        plan: TrainPlan { trainable: set, steps: 2, ..TrainPlan::default() },
+        seed: 11,
+        foundation: foundation.clone(),
+        weights: bytes_of(&stager.trainable(set).unwrap()).into(),
+    }
+}
+
+#[test]
+fn an_update_is_what_training_changed_and_can_be_had_again() {
+    let nights = nights(2);
+    let (stager, file) = foundation();
+    let shared = Foundations::default();
+    let client = |i: usize| {
+        let parts = vec![NightPart::whole(Arc::clone(&nights[i]))];
+        NightTrainer::new(DeviceKind::Flex, parts.clone(), parts).sharing(&shared)
+    };
+    let (one, two) = (client(0), client(1));
+    for set in [TrainableSet::Head, TrainableSet::Adapters, TrainableSet::Full] {
+        let task = task(&stager, &file, set);
+        let update = one.train(&task).unwrap();
+        assert_eq!(update.delta.len(), stager.trainable(set).unwrap().len());
+        assert_eq!(update.examples as usize, nights[0].quality.scored);
+        assert!(update.delta.iter().any(|d| *d != 0.0));
+        assert_ne!(two.train(&task).unwrap().delta, update.delta);
+        assert_eq!(one.train(&task).unwrap(), update);
+        assert_eq!(client(0).train(&task).unwrap(), update);
+
+        let mut trained = stager.clone();
+        let prepared = trained.prepare(&nights[0]).unwrap();
+        trained.train(&[&prepared], &task.plan, task.seed).unwrap();
+        let before = stager.trainable(set).unwrap();
+        let moved = trained.trainable(set).unwrap();
+        let delta: Vec<f32> = moved.iter().zip(&before).map(|(a, b)| a - b).collect();
+        assert_eq!(update.delta, delta);
+    }
+}
+
+#[test]
+fn a_chronological_cut_hides_the_later_part_from_training_and_counts_only_it() {
+    let night = nights(1).remove(0);
+    let (stager, file) = foundation();
+    let (cut, end) = (night.epochs / 2, night.epochs);
+    let client = |night: &Arc<Night>| {
+        let train = vec![NightPart::part(Arc::clone(night), 0..cut)];
+        let evaluate = vec![NightPart::part(Arc::clone(night), cut + 10..end)];
+        NightTrainer::new(DeviceKind::Flex, train, evaluate)
+    };
+    let task = task(&stager, &file, TrainableSet::Full);
+    let update = client(&night).train(&task).unwrap();
+    assert_eq!(update.examples as usize, night.stages[..cut].iter().flatten().count());
+
+    let mut other = Night::clone(&night);
+    for Features { width, values, .. } in other.features.values_mut() {
+        values[cut * *width..].fill(9.0);
+    }
+    other.stages[cut..].fill(None);
+    assert_eq!(client(&Arc::new(other)).train(&task).unwrap(), update);
+
+    let evaluation = EvaluateTask {
+        version: Version(0),
+        plan: task.plan.clone(),
+        foundation: file,
+        weights: task.weights.clone(),
+    };
+    let result = client(&night).evaluate(&evaluation).unwrap();
+    let counted = night.stages[cut + 10..].iter().flatten().count();
+    assert_eq!((result.classes, result.confusion.len()), (4, 16));
+    assert_eq!(result.confusion.iter().sum::<u32>() as usize, counted);
+    let predicted = stager.predict(&night).unwrap().argmax();
+    let truth = night.classes(stager.task());
+    let right = (cut + 10..end).filter(|e| truth[*e] == Some(predicted[*e])).count();
+    assert_eq!((0..4).map(|i| result.confusion[i * 5]).sum::<u32>() as usize, right);
+}
+
+#[test]
+fn what_cannot_be_used_is_said() {
+    let night = nights(1).remove(0);
+    let (stager, file) = foundation();
+    let parts = vec![NightPart::whole(night)];
+    let client = NightTrainer::new(DeviceKind::Flex, parts.clone(), parts);
+    let good = task(&stager, &file, TrainableSet::Head);
+    let torn = TrainTask { foundation: file.slice(..100), ..good.clone() };
+    assert!(client.train(&torn).unwrap_err().to_string().contains("safetensors"));
+    let short = TrainTask { weights: good.weights.slice(4..), ..good.clone() };
+    assert!(client.train(&short).unwrap_err().to_string().contains("67 weights"));
+    let nan = bytes_of(&vec![f32::NAN; 68]).into();
+    assert!(
+        client.train(&TrainTask { weights: nan, ..good.clone() }).unwrap_err().to_string().contains("finite")
+    );
+    assert!(client.train(&good).is_ok());
+    let idle = NightTrainer::new(DeviceKind::Flex, vec![], vec![]);
+    assert!(idle.train(&good).unwrap_err().to_string().contains("no night"));
+}
