@@ -1,6 +1,29 @@
-//! Federations on one machine: scenarios, baselines, benchmarks.
+//! Federations on one machine: the real state machines in a virtual world, and what they are compared with.
+//!
+//! From the inside out:
+//!
+//! * [`world`] drives one coordinator and many participants in virtual time; [`agenda`] is what happens next,
+//!   [`network`] how long things take, [`blobs`] the clients' disks, [`executor`] the threads that really train;
+//! * [`transport`] chooses between that world and real QUIC on this machine; the release is the same;
+//! * [`scenario`] is the TOML file, [`cohort`] its people and folds, [`recipe`] the exact federation of one fold and
+//!   seed: rules, foundation, clients;
+//! * [`baselines`] and [`time_only`] are the other rows of the table, [`study`] all of it, with one summary;
+//! * [`bench`](mod@bench) and [`memory`] measure; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
+
 pub mod agenda;
+pub mod baselines;
+pub mod bench;
 pub mod blobs;
+pub mod cli;
+pub mod cohort;
 pub mod executor;
+pub mod memory;
 pub mod network;
+pub mod progress;
+pub mod recipe;
+pub mod rss;
+pub mod scenario;
+pub mod study;
+pub mod time_only;
+pub mod transport;
 pub mod world;

@@ -1,0 +1,153 @@
+//! What the command line offers.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::transport::Transport;
+
+/// Federated sleep staging, simulated on this machine.
+#[derive(Parser, Debug)]
+#[command(name = "somnus-sim", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a small federation of synthetic people and show what it is worth.
+    Demo(DemoArgs),
+    /// Run a scenario file.
+    Run(RunArgs),
+    /// Write a cohort of synthetic people in the layout that `run --data` and somnus-client read.
+    Synth(SynthArgs),
+    /// Write the model that a federation starts from.
+    Foundation(FoundationArgs),
+    /// Measure seconds a round, or the server's memory.
+    Bench(BenchArgs),
+}
+
+/// Arguments of `demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Where the reports go.
+    #[arg(long, default_value = "runs/demo")]
+    pub out: PathBuf,
+    /// Another federation of the same people.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Threads that train; the results do not depend on it.
+    #[arg(long, default_value_t = jobs())]
+    pub jobs: usize,
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The scenario, a TOML file.
+    pub scenario: PathBuf,
+    /// The folder of recordings, where the scenario asks for one.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Where the reports go; runs/NAME if not given.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// The first seed; as many follow as the scenario has.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How messages travel: memory or quic. The results do not depend on it while nobody drops out.
+    #[arg(long, default_value = "memory")]
+    pub transport: Transport,
+    /// Threads that train; the results do not depend on it.
+    #[arg(long, default_value_t = jobs())]
+    pub jobs: usize,
+}
+
+/// Arguments of `synth`.
+#[derive(Args, Debug)]
+pub struct SynthArgs {
+    /// The folder to write.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// How many people.
+    #[arg(long, default_value_t = 8)]
+    pub people: usize,
+    /// Which people: the same seed makes the same ones.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Write each person into a folder of their own, named like the person: one per hub.
+    #[arg(long)]
+    pub split: bool,
+}
+
+/// Arguments of `foundation`.
+#[derive(Args, Debug)]
+pub struct FoundationArgs {
+    /// The safetensors file to write.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The scenario whose network it is; the demo's if not given.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// The seed of its random weights; the scenario's first if not given.
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// Arguments of `bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub what: Option<BenchCommand>,
+    /// Print the numbers as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Threads that train.
+    #[arg(long, default_value_t = 2)]
+    pub jobs: usize,
+    /// Rounds to measure, after one that is not counted.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u64,
+}
+
+/// What `bench` can measure beside rounds.
+#[derive(Subcommand, Debug)]
+pub enum BenchCommand {
+    /// The server's memory with 10 and with 200 clients of a model with a million weights.
+    Memory,
+    /// One server's peak memory; `memory` starts this once for each number of clients.
+    #[command(hide = true)]
+    MemoryOf {
+        /// Clients.
+        clients: u32,
+        /// Weights of the model.
+        weights: usize,
+    },
+}
+
+/// One thread per core.
+fn jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_foreign_transport_is_refused_by_name() {
+        let error = Cli::try_parse_from(["somnus-sim", "run", "x.toml", "--transport", "tcp"]).unwrap_err();
+        assert!(error.to_string().contains("memory or quic"), "{error}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Whose nights a scenario is about, and who is held out when.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use somnus_signals::split::{Fold, by_person};
+use somnus_signals::{Cohort, DataError, Excluded, Night, NightRules, PersonId, sleep_accel, synthetic};
+
+use crate::scenario::{DataConfig, Scenario};
+
+/// The people of a study: labelled nights that passed the rules, and how they are split.
+pub struct People {
+    nights: Vec<Arc<Night>>,
+    /// Who was left out, and why.
+    pub excluded: Vec<Excluded>,
+    /// Who trains and who is held out, fold by fold.
+    pub folds: Vec<Fold>,
+}
+
+/// Why there is nobody to study.
+#[derive(Debug, thiserror::Error)]
+pub enum CohortError {
+    /// The scenario reads a folder and none was given.
+    #[error("scenario `{0}` reads recordings: give their folder with --data DIR")]
+    NoData(String),
+    /// A folder was given and the scenario makes its own people.
+    #[error("scenario `{0}` makes its own people: --data does not apply")]
+    NeedlessData(String),
+    /// A file or folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Not enough people passed the rules.
+    #[error("{usable} people with a usable night, at least {needed} are needed{}", first(excluded))]
+    TooFew {
+        /// People.
+        usable: usize,
+        /// Needed.
+        needed: usize,
+        /// Left out.
+        excluded: Vec<Excluded>,
+    },
+}
+
+fn first(excluded: &[Excluded]) -> String {
+    excluded.first().map_or(String::new(), |one| {
+        format!("; {} nights were left out, the first {}: {}", excluded.len(), one.id, one.reason)
+    })
+}
+
+impl People {
+    /// The people of a scenario.
+    ///
+    /// # Errors
+    /// [`CohortError`] naming the folder, the file and line, or the rule that nobody passes.
+    pub fn of(scenario: &Scenario, data: Option<&Path>) -> Result<Self, CohortError> {
+        // Scores need labels; nights without are listed as left out.
+        let rules = NightRules { require_labels: true, ..scenario.nights.clone() };
+        let cohort = match (&scenario.data, data) {
+            (DataConfig::Synthetic(config), None) => synthetic::cohort(config, &rules),
+            (DataConfig::Synthetic(_), Some(_)) => {
+                return Err(CohortError::NeedlessData(scenario.name.clone()));
+            }
+            (DataConfig::SleepAccel {}, Some(folder)) => sleep_accel::cohort(folder, &rules)?,
+            (DataConfig::SleepAccel {}, None) => return Err(CohortError::NoData(scenario.name.clone())),
+        };
+        Self::new(cohort, scenario.folds, scenario.fold_seed)
+    }
+
+    /// A cohort, dealt into folds.
+    ///
+    /// # Errors
+    /// [`CohortError::TooFew`] if some fold would have nobody to train on.
+    pub fn new(cohort: Cohort, folds: usize, seed: u64) -> Result<Self, CohortError> {
+        let people = cohort.people();
+        let Cohort { nights, excluded } = cohort;
+        // Every fold then has at least one person to train on and one to hold out.
+        if people.len() < 2 {
+            return Err(CohortError::TooFew { usable: people.len(), needed: 2, excluded });
+        }
+        let folds = by_person(&people, folds, seed);
+        Ok(Self { nights: nights.into_iter().map(Arc::new).collect(), excluded, folds })
+    }
+
+    /// The nights of one person.
+    pub fn nights_of<'a>(&'a self, person: &'a PersonId) -> impl Iterator<Item = &'a Arc<Night>> {
+        self.nights.iter().filter(move |night| night.person == *person)
+    }
+
+    /// The nights of several.
+    #[must_use]
+    pub fn nights_of_all(&self, people: &[PersonId]) -> Vec<Arc<Night>> {
+        people.iter().flat_map(|person| self.nights_of(person)).cloned().collect()
+    }
+
+    /// All nights.
+    #[must_use]
+    pub fn nights(&self) -> &[Arc<Night>] {
+        &self.nights
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_held_out_once_and_never_trains_for_the_own_fold() {
+        let people = People::of(&Scenario::demo(), None).unwrap();
+        let mut held_out: Vec<_> = people.folds.iter().flat_map(|fold| fold.test.clone()).collect();
+        held_out.sort();
+        let mut everyone: Vec<_> = people.nights().iter().map(|night| night.person.clone()).collect();
+        everyone.dedup();
+        assert_eq!(held_out, everyone);
+        assert!(people.folds.iter().all(|fold| fold.test.iter().all(|p| !fold.train.contains(p))));
+    }
+
+    #[test]
+    fn a_cohort_of_one_says_so() {
+        let mut scenario = Scenario::demo();
+        scenario.data = DataConfig::Synthetic(synthetic::SyntheticConfig { people: 1, ..Default::default() });
+        let error = People::of(&scenario, None).map(drop).unwrap_err().to_string();
+        assert_eq!(error, "1 people with a usable night, at least 2 are needed");
+        scenario.nights.min_epochs = 5000;
+        let error = People::of(&scenario, None).map(drop).unwrap_err().to_string();
+        assert!(error.starts_with("0 people with a usable night, at least 2 are needed; 1 nights"), "{error}");
+    }
+
+    #[test]
+    fn data_and_scenario_have_to_agree() {
+        let mut scenario = Scenario::demo();
+        let error = People::of(&scenario, Some(Path::new("x"))).map(drop).unwrap_err().to_string();
+        assert_eq!(error, "scenario `demo` makes its own people: --data does not apply");
+        scenario.data = DataConfig::SleepAccel {};
+        let error = People::of(&scenario, None).map(drop).unwrap_err().to_string();
+        assert!(error.ends_with("give their folder with --data DIR"), "{error}");
+        let error = People::of(&scenario, Some(Path::new("/no/such/folder"))).map(drop).unwrap_err().to_string();
+        assert!(error.contains("/no/such/folder"), "{error}");
+    }
+}

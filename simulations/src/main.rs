@@ -1,0 +1,146 @@
+//! `somnus-sim`: federations on one machine.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use somnus_report::{output, table};
+use somnus_signals::{sleep_accel, synthetic};
+use somnus_sim::cli::{BenchArgs, BenchCommand, Cli, Command, FoundationArgs, SynthArgs};
+use somnus_sim::cohort::People;
+use somnus_sim::progress::Progress;
+use somnus_sim::scenario::Scenario;
+use somnus_sim::study::{self, Means};
+use somnus_sim::transport::Transport;
+use somnus_sim::{bench, memory, recipe};
+
+fn main() -> ExitCode {
+    match command(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody may be listening; the exit code says it too.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(args) => {
+            let means = Means { transport: Transport::Memory, jobs: args.jobs };
+            study(Scenario::demo(), None, &args.out, args.seed, means)
+        }
+        Command::Run(args) => {
+            let scenario = Scenario::load(&args.scenario)?;
+            let out = args.out.unwrap_or_else(|| PathBuf::from("runs").join(&scenario.name));
+            let means = Means { transport: args.transport, jobs: args.jobs };
+            study(scenario, args.data.as_deref(), &out, args.seed, means)
+        }
+        Command::Synth(args) => synth(&args),
+        Command::Foundation(args) => foundation(&args),
+        Command::Bench(args) => bench(&args),
+    }
+}
+
+fn study(
+    scenario: Scenario,
+    data: Option<&Path>,
+    out: &Path,
+    seed: Option<u64>,
+    means: Means,
+) -> anyhow::Result<()> {
+    let scenario = match seed {
+        Some(seed) => scenario.with_seed(seed),
+        None => scenario,
+    };
+    let people = People::of(&scenario, data)?;
+    probe(out)?;
+    let mut findings = study::run(scenario, people, means, Progress::new)?;
+    findings.summary.peak_rss_mib = somnus_sim::rss::peak_mib();
+    output::write_run(out, &findings.summary)?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{}", table::run(&findings.summary))?;
+    writeln!(
+        stdout,
+        "{:.0} s, {:.0} MiB; {} and {} client reports are in {}",
+        findings.summary.seconds,
+        findings.summary.peak_rss_mib,
+        out.join("report.html").display(),
+        findings.summary.clients.len(),
+        out.join("clients").display()
+    )?;
+    Ok(())
+}
+
+/// Finds out before the work whether its result can be written.
+fn probe(out: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot create the folder {}", out.display()))?;
+    let file = out.join(".writable");
+    std::fs::write(&file, b"somnus").with_context(|| format!("cannot write into {}", out.display()))?;
+    std::fs::remove_file(&file).with_context(|| format!("cannot write into {}", out.display()))
+}
+
+fn synth(args: &SynthArgs) -> anyhow::Result<()> {
+    if args.people == 0 {
+        bail!("--people: at least one person is needed");
+    }
+    let config = synthetic::SyntheticConfig { people: args.people, seed: args.seed, ..Default::default() };
+    for index in 0..args.people {
+        for recording in synthetic::recordings_of(&config, index) {
+            let folder =
+                if args.split { args.out.join(recording.person.as_str()) } else { args.out.clone() };
+            sleep_accel::write(&folder, &recording)?;
+        }
+    }
+    writeln!(std::io::stdout(), "{} synthetic people in {}", args.people, args.out.display())?;
+    Ok(())
+}
+
+fn foundation(args: &FoundationArgs) -> anyhow::Result<()> {
+    let scenario = match &args.config {
+        Some(path) => Scenario::load(path)?,
+        None => Scenario::demo(),
+    };
+    let bytes = recipe::foundation(&scenario, args.seed.unwrap_or(scenario.seeds[0]))?;
+    if let Some(folder) = args.out.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    }
+    std::fs::write(&args.out, &bytes).with_context(|| format!("cannot write {}", args.out.display()))?;
+    writeln!(std::io::stdout(), "{} bytes in {}", bytes.len(), args.out.display())?;
+    Ok(())
+}
+
+fn bench(args: &BenchArgs) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match args.what {
+        None => {
+            let lines = bench::rounds(args.jobs, args.rounds)?;
+            if args.json {
+                writeln!(stdout, "{}", serde_json::to_string_pretty(&lines)?)?;
+            } else {
+                write!(stdout, "{}", bench::table(&lines, args.jobs))?;
+            }
+        }
+        Some(BenchCommand::Memory) => {
+            let memory = memory::measure().context("cannot measure the server's memory")?;
+            if args.json {
+                writeln!(stdout, "{}", serde_json::to_string_pretty(&memory)?)?;
+            } else {
+                let [few, many] = memory::CLIENTS;
+                writeln!(
+                    stdout,
+                    "server of {} weights: {:.1} MiB with {few} clients, {:.1} MiB with {many}: {:+.1} MiB (at most {:.0})",
+                    memory.weights, memory.few_mib, memory.many_mib, memory.growth_mib, memory::ALLOWED_MIB
+                )?;
+            }
+        }
+        Some(BenchCommand::MemoryOf { clients, weights }) => {
+            writeln!(stdout, "{}", memory::server(clients, weights))?;
+        }
+    }
+    Ok(())
+}

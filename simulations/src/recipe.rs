@@ -1,0 +1,102 @@
+//! From a scenario to the exact federation: the same foundation, clients, rules and seed in the simulator, over QUIC,
+//! and between real processes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use somnus_model::{Foundations, ModelError, NightPart, NightTrainer, Stager};
+use somnus_protocol::checkpoint::{Checkpoint, CheckpointError, bytes_of};
+use somnus_protocol::config::FederationConfig;
+use somnus_protocol::fault::ConfigError;
+use somnus_protocol::ids::ClientId;
+use somnus_protocol::message::Role;
+use somnus_protocol::record::Snapshot;
+use somnus_protocol::seed::{Label, Seed};
+use somnus_signals::PersonId;
+use somnus_signals::split::Fold;
+
+use crate::cohort::People;
+use crate::scenario::Scenario;
+use crate::world::{Client, Federation};
+
+/// One federation of a scenario, with what decides it.
+pub struct Recipe {
+    /// The rules as an operator would write them into the server's file.
+    pub rules: FederationConfig,
+    /// The number behind [`Federation::seed`].
+    pub seed: u64,
+    /// Ready to run.
+    pub federation: Federation,
+    /// Who trains and who is held out.
+    pub fold: Fold,
+}
+
+/// Why there is no federation.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// The rules do not fit the fold.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The network.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The foundation's file.
+    #[error("foundation: {0}")]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// A network with random weights as a foundation file; what a scenario without a foundation starts from.
+///
+/// # Errors
+/// [`RecipeError::Model`] if the scenario describes no network.
+pub fn foundation(scenario: &Scenario, seed: u64) -> Result<Bytes, RecipeError> {
+    let initial = Seed::from_number(seed).derive(Label::Initialisation, b"").number();
+    let stager = Stager::new(&scenario.net, initial, scenario.device)?;
+    let provenance = BTreeMap::from([
+        ("training".to_owned(), "none: random weights".to_owned()),
+        ("scenario".to_owned(), scenario.name.clone()),
+        ("seed".to_owned(), seed.to_string()),
+    ]);
+    Ok(stager.to_checkpoint("somnus-initial", provenance).to_bytes()?.into())
+}
+
+/// The federation of one fold and seed. Training people train and are scored; held-out people are only scored.
+///
+/// # Errors
+/// [`RecipeError`] naming the key, the tensor or the night.
+pub fn recipe(scenario: &Scenario, people: &People, fold: &Fold, seed: u64) -> Result<Recipe, RecipeError> {
+    let rules = scenario.federation_of(fold.train.len());
+    let foundation = foundation(scenario, seed)?;
+    let weights = Checkpoint::from_bytes(&foundation)?.flatten(rules.plan.trainable)?;
+    let shared = Foundations::default();
+    let client = |person: &PersonId, role| {
+        let parts: Vec<NightPart> = people.nights_of(person).cloned().map(NightPart::whole).collect();
+        let train = if role == Role::Trains { parts.clone() } else { Vec::new() };
+        Client {
+            id: client_id(person),
+            role,
+            trainer: Arc::new(NightTrainer::new(scenario.device, train, parts).sharing(&shared)),
+        }
+    };
+    let mut clients: Vec<Client> = fold.train.iter().map(|person| client(person, Role::Trains)).collect();
+    clients.extend(fold.test.iter().map(|person| client(person, Role::Evaluates)));
+    Ok(Recipe {
+        federation: Federation {
+            config: rules.clone().check()?,
+            start: Snapshot::fresh(foundation, Bytes::from(bytes_of(&weights))),
+            seed: Seed::from_number(seed),
+            clients,
+        },
+        rules,
+        seed,
+        fold: fold.clone(),
+    })
+}
+
+/// A person's name as a client's.
+#[must_use]
+pub fn client_id(person: &PersonId) -> ClientId {
+    // Both are 1 to 64 of the same characters.
+    person.as_str().parse().unwrap_or_else(|error| unreachable!("{error}"))
+}

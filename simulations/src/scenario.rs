@@ -1,0 +1,306 @@
+//! A scenario: one TOML file from which every number of a run follows.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use somnus_model::{DeviceKind, NetConfig};
+use somnus_protocol::config::{FederationConfig, parse};
+use somnus_protocol::fault::ConfigError;
+use somnus_signals::synthetic::SyntheticConfig;
+use somnus_signals::{NightRules, Task};
+
+use crate::network::WorldConfig;
+
+/// What `somnus-sim demo` runs.
+pub const DEMO: &str = include_str!("../../configs/sim/demo.toml");
+
+/// An experiment: a cohort, a federation on it, and what to compare it with.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Names the run in reports and the foundation in its manifest.
+    pub name: String,
+    /// Which classes are told apart: `sleep-wake`, `three` or `four`. Default `four`.
+    #[serde(default = "four")]
+    pub task: Task,
+    /// Whose nights.
+    pub data: DataConfig,
+    /// Which nights are good enough.
+    #[serde(default)]
+    pub nights: NightRules,
+    /// The network; its task is the scenario's.
+    #[serde(default)]
+    pub net: NetConfig,
+    /// Which engine multiplies matrices: `flex` or `ndarray`.
+    #[serde(default)]
+    pub device: DeviceKind,
+    /// Every training person is selected in every round, and a round needs them all: overrides `cohort`,
+    /// `min_clients` and `min_reports` of the federation. Default true.
+    #[serde(default = "yes")]
+    pub everyone: bool,
+    /// The rounds, as a server's configuration has them.
+    pub federation: FederationConfig,
+    /// Parts into which the people are dealt; each part is held out once. Default 4.
+    #[serde(default = "four_folds")]
+    pub folds: usize,
+    /// Seed of the dealing; the same people are held out together whatever the other seeds. Default 0.
+    #[serde(default)]
+    pub fold_seed: u64,
+    /// Each makes a federation per fold, from other initial weights and other chance. Default one, 1.
+    #[serde(default = "one_seed")]
+    pub seeds: Vec<u64>,
+    /// What stands beside the federation in the table.
+    #[serde(default)]
+    pub baselines: Baselines,
+    /// Delays, speeds and failures.
+    #[serde(default)]
+    pub world: WorldConfig,
+}
+
+/// Whose nights.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DataConfig {
+    /// Made from a seed.
+    Synthetic(SyntheticConfig),
+    /// A folder of the sleep-accel layout, given by `--data`.
+    SleepAccel {},
+}
+
+/// Rows beside the federated one. All see the same training people and are judged on the same held-out people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Baselines {
+    /// The commonest class of the training people, always. Default true.
+    pub majority: bool,
+    /// A small network that sees nothing but the time since the recording's start. Default true.
+    pub time_only: bool,
+    /// Training people whose own-night models are tested on the held-out people; their mean is the row. 0 for no row.
+    /// Default 3.
+    pub donors: usize,
+    /// The same network, trained on all training nights together, as many passes. Default true.
+    pub central: bool,
+    /// Passes of central training; 0 for as many as the federation makes (rounds times steps). Default 0.
+    pub central_passes: u32,
+    /// Negative control: central training on nights whose labels were shuffled. Default true.
+    pub shuffled: bool,
+    /// Negative control: one's own night with epochs dealt out at random, beside the same night cut in time. The
+    /// first is a leak and says nothing about staging. Default false.
+    pub leak: bool,
+}
+
+impl Default for Baselines {
+    fn default() -> Self {
+        Self {
+            majority: true,
+            time_only: true,
+            donors: 3,
+            central: true,
+            central_passes: 0,
+            shuffled: true,
+            leak: false,
+        }
+    }
+}
+
+fn four() -> Task {
+    Task::Four
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn four_folds() -> usize {
+    4
+}
+
+fn one_seed() -> Vec<u64> {
+    vec![1]
+}
+
+/// Why a scenario cannot be used; names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file says something that cannot be done.
+    #[error("{path}: {source}")]
+    Config {
+        /// The file.
+        path: String,
+        /// Key and reason.
+        source: ConfigError,
+    },
+}
+
+impl Scenario {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] naming the file, the line or key, and the nearest key that exists.
+    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
+        let name = || path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ScenarioError::Read { path: name(), source })?;
+        Self::from_text(&text).map_err(|source| ScenarioError::Config { path: name(), source })
+    }
+
+    /// The scenario of `somnus-sim demo`.
+    #[must_use]
+    pub fn demo() -> Self {
+        // A test loads it, so it cannot fail on anyone's machine but ours.
+        Self::from_text(DEMO).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    /// Reads and checks a text.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the line or the key.
+    pub fn from_text(text: &str) -> Result<Self, ConfigError> {
+        let mut scenario: Self = parse(text)?;
+        scenario.net.task = scenario.task;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// The same with other seeds, as many as there are, from `first` on.
+    #[must_use]
+    pub fn with_seed(mut self, first: u64) -> Self {
+        self.seeds = (0..self.seeds.len() as u64).map(|n| first.wrapping_add(n)).collect();
+        self
+    }
+
+    /// Passes over each training night that the federation makes, and central training too.
+    #[must_use]
+    pub fn passes(&self) -> u32 {
+        let federated = u32::try_from(self.federation.rounds).unwrap_or(u32::MAX);
+        match self.baselines.central_passes {
+            0 => federated.saturating_mul(self.federation.plan.steps),
+            passes => passes,
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse =
+            |key: &str, why: String| Err(ConfigError::Value { key: key.to_owned(), why });
+        if self.name.is_empty() || self.name.len() > 100 {
+            return refuse("name", "1 to 100 characters are needed".into());
+        }
+        if !(2..=1000).contains(&self.folds) {
+            return refuse("folds", format!("{} is not within 2 to 1,000", self.folds));
+        }
+        if self.seeds.is_empty() || self.seeds.len() > 100 {
+            return refuse("seeds", format!("{} seeds, not 1 to 100", self.seeds.len()));
+        }
+        if let Some(twice) = (1..self.seeds.len()).find(|n| self.seeds[..*n].contains(&self.seeds[*n])) {
+            return refuse("seeds", format!("{} is there twice", self.seeds[twice]));
+        }
+        if let DataConfig::Synthetic(cohort) = &self.data
+            && !(1..=100_000).contains(&cohort.people)
+        {
+            return refuse("data.people", format!("{} is not within 1 to 100,000", cohort.people));
+        }
+        self.net.check().or_else(|error| refuse("net", error.to_string()))?;
+        self.world.check()?;
+        // Cohort and thresholds are the fold's when everybody takes part.
+        let federation = if self.everyone { for_everyone(&self.federation, 1) } else { self.federation.clone() };
+        federation.check().map(drop).map_err(|error| match error {
+            ConfigError::Value { key, why } => ConfigError::Value { key: format!("federation.{key}"), why },
+            other => other,
+        })
+    }
+
+    /// The rounds for a fold of so many training people.
+    #[must_use]
+    pub fn federation_of(&self, training: usize) -> FederationConfig {
+        if self.everyone { for_everyone(&self.federation, training) } else { self.federation.clone() }
+    }
+}
+
+fn for_everyone(federation: &FederationConfig, people: usize) -> FederationConfig {
+    let people = u32::try_from(people).unwrap_or(u32::MAX);
+    FederationConfig {
+        cohort: people,
+        over_select: 1.0,
+        min_clients: people,
+        min_reports: people,
+        ..federation.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn folder() -> PathBuf {
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/sim"))
+    }
+
+    #[test]
+    fn every_shipped_scenario_loads() {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                Scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
+                names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
+            }
+        }
+        for name in ["demo", "sleep-accel", "sleep-accel-three", "sleep-accel-sleep-wake", "smoke", "storm"] {
+            assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
+        }
+        assert_eq!(Scenario::demo().name, "demo");
+    }
+
+    #[test]
+    fn a_scenario_survives_its_own_json() {
+        let scenario = Scenario::demo();
+        let json = serde_json::to_value(&scenario).unwrap();
+        assert_eq!(serde_json::from_value::<Scenario>(json).unwrap(), scenario);
+    }
+
+    #[test]
+    fn mistakes_name_line_or_key() {
+        let base = "name = 'x'\n[data]\nkind = 'synthetic'\n[federation]\ndanger_plain_aggregation = true\n";
+        Scenario::from_text(base).unwrap();
+        let cases = [
+            ("fold = 3\n".to_owned() + base, "line 1: unknown key `fold`; did you mean `folds`?"),
+            (base.to_owned() + "round = 3\n", "line 6: unknown key `round`; did you mean `rounds`?"),
+            (base.replace("'synthetic'", "'synthetic'\npeple = 3"), "unknown key `peple`; did you mean `people`?"),
+            ("seeds = [4, 4]\n".to_owned() + base, "`seeds`: 4 is there twice"),
+            ("folds = 1\n".to_owned() + base, "`folds`: 1 is not within 2 to 1,000"),
+            ("task = 'five'\n".to_owned() + base, "line 1: unknown variant `five`"),
+            (base.to_owned() + "rounds = 0\n", "`federation.rounds`"),
+            (base.to_owned() + "[net]\nwidth = 33\n", "`net`: net.width"),
+            (base.to_owned() + "[world]\nlatency_ms = -1\n", "`world.latency_ms`"),
+            (base.replace("= true", "= false"), "`federation.danger_plain_aggregation`"),
+        ];
+        for (text, expected) in cases {
+            let error = Scenario::from_text(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
+        }
+    }
+
+    #[test]
+    fn with_a_seed_the_number_of_seeds_stays() {
+        let scenario = Scenario { seeds: vec![1, 2, 3], ..Scenario::demo() };
+        assert_eq!(scenario.with_seed(40).seeds, [40, 41, 42]);
+    }
+
+    #[test]
+    fn everybody_is_the_whole_fold() {
+        let scenario = Scenario { everyone: true, ..Scenario::demo() };
+        let federation = scenario.federation_of(17);
+        assert_eq!((federation.cohort, federation.min_clients, federation.min_reports), (17, 17, 17));
+        assert!(federation.check().is_ok());
+    }
+}
