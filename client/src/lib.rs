@@ -1,1 +1,23 @@
 //! The hub of a Somnus federation: one person's nights.
+//!
+//! A table of contents, from the disk to the network:
+//!
+//! - [`identity`]: the hub's folder, key and membership; [`config`]: its `client.toml`; [`files`]: whole or absent;
+//! - [`training`]: the one file that names the model and the signals; [`hands`]: what the driver needs of it;
+//! - [`cache`]: models on disk; [`report`]: what the person gets to see;
+//! - [`link`]: QUIC, TLS and its sentences; [`enrol`]: certificates; [`session`], [`frame`]: one connection;
+//! - [`hub`]: the loop around the participant; [`cli`]: the commands.
+
+pub mod cache;
+pub mod cli;
+pub mod config;
+pub mod enrol;
+pub mod files;
+pub mod frame;
+pub mod hands;
+pub mod hub;
+pub mod identity;
+pub mod link;
+pub mod report;
+pub mod session;
+pub mod training;

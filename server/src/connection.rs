@@ -248,6 +248,7 @@ impl Hall {
             Ok(issued) => {
                 info!(client = %issued.name, "certificate issued");
                 CertificateReply::Issued {
+                    federation: self.federation.config.name.clone(),
                     name: issued.name.to_string(),
                     certificate: encode_der(&issued.certificate),
                     authority: encode_der(&issued.authority),

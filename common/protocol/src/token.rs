@@ -156,6 +156,8 @@ pub struct CertificateRequest {
 pub enum CertificateReply {
     /// Signed.
     Issued {
+        /// The federation's name, for people.
+        federation: String,
         /// The hub's name in this federation.
         name: String,
         /// The hub's certificate, DER, base64.

@@ -1,0 +1,385 @@
+//! The loop around the participant: connect, carry messages, train, report, and come back after whatever happens.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use somnus_protocol::ids::{BlobId, Version};
+use somnus_protocol::message::{Examination, ToServer};
+use somnus_protocol::participant::{Event, Input, Job, JobResult, Output, Participant};
+use somnus_protocol::time::Instant;
+use somnus_protocol::token::Close;
+use somnus_protocol::trainer::EvaluateTask;
+use tokio::sync::mpsc;
+use tokio::time::{Instant as Moment, sleep, sleep_until};
+use tracing::{info, warn};
+
+use crate::cache::Cache;
+use crate::config::ClientConfig;
+use crate::enrol::{EnrolError, renew};
+use crate::files::FileError;
+use crate::hands::{About, Hands};
+use crate::identity::{Folder, IdentityError, Membership, now};
+use crate::link::{LinkError, Purpose, connect};
+use crate::report;
+use crate::session::{Mark, Session};
+
+/// How often the certificate's age is looked at.
+const CERTIFICATE: Duration = Duration::from_secs(3600);
+/// Rest after the disk refused, so that a full disk does not become a busy network.
+const DISK_REST: Duration = Duration::from_secs(5);
+/// A server that is asked again in vain is asked again after this.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A hub that is ready to take part.
+pub struct Hub {
+    /// Its folder.
+    pub folder: Arc<Folder>,
+    /// What its person decides.
+    pub config: ClientConfig,
+    /// The federation that it belongs to.
+    pub membership: Membership,
+    /// Who trains.
+    pub hands: Arc<dyn Hands>,
+    /// Whether to end once the server says that all releases are made.
+    pub until_finished: bool,
+}
+
+/// Why a hub ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// It was asked to.
+    Stopped,
+    /// All releases are made.
+    Finished(Version),
+}
+
+/// Why a hub cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The server will never take this hub again.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The folder's identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The folder cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+type Attempt = Pin<Box<dyn Future<Output = Result<Session, LinkError>> + Send>>;
+
+struct Driver {
+    hub: Hub,
+    participant: Participant,
+    cache: Arc<Mutex<Cache>>,
+    session: Option<Session>,
+    results: mpsc::UnboundedSender<JobResult>,
+    renewed: mpsc::UnboundedSender<Result<Membership, EnrolError>>,
+    start: Moment,
+    wake: Option<Moment>,
+    mark: Mark,
+    failures: u32,
+    finished: Option<Version>,
+}
+
+impl Hub {
+    /// Takes part until `stop` is done, or the federation is complete if that was asked for.
+    ///
+    /// # Errors
+    /// [`HubError`] if trying again cannot help: revoked, expired, another server, an unusable folder.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Ending, HubError> {
+        let cache = Cache::open(&self.folder.path().join("cache"))?;
+        let (results, finished_jobs) = mpsc::unbounded_channel();
+        let (renewed, renewals) = mpsc::unbounded_channel();
+        let mut driver = Driver {
+            participant: Participant::new(self.membership.name.clone(), self.config.role),
+            cache: Arc::new(Mutex::new(cache)),
+            session: None,
+            results,
+            renewed,
+            start: Moment::now(),
+            wake: None,
+            mark: Mark::default(),
+            failures: 0,
+            finished: None,
+            hub: self,
+        };
+        let ending = tokio::select! {
+            ending = driver.run(finished_jobs, renewals) => ending,
+            () = stop => Ok(Ending::Stopped),
+        };
+        if let Some(session) = &driver.session {
+            session.close(Close::Done, "");
+            // Lets the last packet out.
+            sleep(Duration::from_millis(50)).await;
+        }
+        ending
+    }
+}
+
+impl Driver {
+    async fn run(
+        &mut self,
+        mut results: mpsc::UnboundedReceiver<JobResult>,
+        mut renewals: mpsc::UnboundedReceiver<Result<Membership, EnrolError>>,
+    ) -> Result<Ending, HubError> {
+        let mut attempt: Option<Attempt> = Some(self.attempt(Duration::ZERO)?);
+        let mut age = tokio::time::interval(CERTIFICATE);
+        loop {
+            if let Some(version) = self.finished.filter(|_| self.hub.until_finished) {
+                return Ok(Ending::Finished(version));
+            }
+            tokio::select! {
+                outcome = poll(&mut attempt) => {
+                    attempt = None;
+                    match outcome {
+                        Ok(session) => {
+                            info!(server = %self.hub.membership.server, "connected");
+                            self.session = Some(session);
+                            age.reset_immediately();
+                            self.step(Input::Connected).await;
+                        }
+                        Err(error) => attempt = Some(self.again(error)?),
+                    }
+                }
+                message = hear(&mut self.session) => match message {
+                    Some(message) => {
+                        self.failures = 0;
+                        self.step(Input::Message(message)).await;
+                    }
+                    None => {
+                        let error = match self.session.take() {
+                            Some(session) => session.ended().await,
+                            None => continue,
+                        };
+                        self.step(Input::Disconnected).await;
+                        attempt = Some(self.again(error)?);
+                    }
+                },
+                Some(result) = results.recv() => self.step(Input::Finished(result)).await,
+                Some(renewed) = renewals.recv() => match renewed {
+                    Ok(membership) => {
+                        info!(days = membership.expires.saturating_sub(now()) / 86_400, "certificate renewed");
+                        self.hub.membership = membership;
+                    }
+                    Err(error) => warn!(%error, "the certificate was not renewed"),
+                },
+                _ = age.tick(), if self.session.is_some() => self.renew_if_due()?,
+                () = until(self.wake), if self.wake.is_some() => {
+                    let busy = self.session.as_ref().is_some_and(|session| session.is_busy(self.mark));
+                    if busy {
+                        self.rest();
+                    } else {
+                        self.step(Input::Timeout).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One input, and everything that follows from it.
+    async fn step(&mut self, input: Input) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            let now = Instant::at(self.start.elapsed());
+            self.participant.handle(now, input);
+            loop {
+                match self.participant.poll() {
+                    Output::Persist { blob, offset, bytes } => {
+                        let written = self.blocking(move |cache| cache.append(blob, offset, &bytes)).await;
+                        self.disk(written).await;
+                    }
+                    Output::Lookup(blob) => {
+                        let have = self.blocking(move |cache| cache.have(blob)).await;
+                        let have = self.disk(have).await.unwrap_or(0);
+                        inputs.push(Input::Cached(blob, have));
+                    }
+                    Output::Send(message) => self.send(message),
+                    Output::Run(job) => self.work(job),
+                    Output::Event(event) => self.tell(event),
+                    Output::Wait(until) => {
+                        let later = self.wake.is_none() || until.is_none();
+                        self.wake = until.map(|at| self.start + at.elapsed());
+                        if later {
+                            self.mark = self.session.as_ref().map(Session::mark).unwrap_or_default();
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        if self.wake.is_some_and(|wake| wake <= Moment::now()) {
+            self.rest();
+        }
+    }
+
+    /// Looks again after some patience.
+    fn rest(&mut self) {
+        self.mark = self.session.as_ref().map(Session::mark).unwrap_or_default();
+        self.wake = Some(Moment::now() + PATIENCE);
+    }
+
+    fn send(&self, message: ToServer) {
+        if let Some(session) = &self.session {
+            session.send(message);
+        }
+    }
+
+    fn work(&self, job: Job) {
+        let (cache, hands, results) = (Arc::clone(&self.cache), Arc::clone(&self.hub.hands), self.results.clone());
+        let about = About {
+            federation: self.hub.membership.federation.clone(),
+            client: self.hub.membership.name.clone(),
+        };
+        let folder = self.hub.folder.path().to_owned();
+        tokio::task::spawn_blocking(move || {
+            // A hub that is gone has no use for the result.
+            let _ = results.send(work(job, &cache, hands.as_ref(), &about, folder));
+        });
+    }
+
+    fn tell(&mut self, event: Event) {
+        match event {
+            Event::Training(round) => info!(%round, "training"),
+            Event::Trained { round, examples, loss } => info!(%round, examples, loss, "trained"),
+            Event::Counted(round) => info!(%round, "the update is part of the next release"),
+            Event::Evaluated(version, evaluation) => {
+                let epochs: u64 = evaluation.confusion.iter().copied().map(u64::from).sum();
+                info!(%version, epochs, "evaluated");
+            }
+            Event::Declined(why) => warn!(why, "the work could not be done"),
+            Event::Finished(version) => {
+                info!(%version, "the federation is complete");
+                self.finished = Some(version);
+            }
+            Event::Refused(fault) => warn!(%fault, "the server said something that makes no sense"),
+        }
+    }
+
+    fn again(&mut self, error: LinkError) -> Result<Attempt, HubError> {
+        if error.is_final() {
+            return Err(error.into());
+        }
+        self.failures = self.failures.saturating_add(1);
+        let wait = self.hub.config.backoff.wait(self.failures, chance());
+        info!(%error, seconds = wait.as_secs_f64(), "connecting again");
+        self.attempt(wait)
+    }
+
+    fn attempt(&self, wait: Duration) -> Result<Attempt, HubError> {
+        let membership = self.hub.membership.clone();
+        let authority = membership.pin().ok_or_else(|| IdentityError::NotEnrolled(self.hub.folder.path().into()))?;
+        let (key, pace) = (self.hub.folder.key()?.private(), self.hub.config.pace);
+        Ok(Box::pin(async move {
+            sleep(wait).await;
+            let certificate = membership.certificate();
+            let connection =
+                connect(&membership.server, authority, certificate, key, pace, Purpose::Run).await?;
+            Session::open(connection).await
+        }))
+    }
+
+    fn renew_if_due(&self) -> Result<(), HubError> {
+        if let Some(session) = self.session.as_ref().filter(|_| self.hub.membership.is_due(now())) {
+            let (folder, connection) = (Arc::clone(&self.hub.folder), session.connection.clone());
+            let (key, old) = (folder.key()?, self.hub.membership.clone());
+            let renewed = self.renewed.clone();
+            tokio::spawn(async move {
+                let _ = renewed.send(renew(&folder, &connection, &key, &old).await);
+            });
+        }
+        Ok(())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Cache) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, FileError> {
+        let cache = Arc::clone(&self.cache);
+        let done = tokio::task::spawn_blocking(move || call(&mut lock(&cache))).await;
+        done.unwrap_or_else(|panic| {
+            let cause = std::io::Error::other(panic.to_string());
+            Err(FileError::new(self.hub.folder.path(), cause))
+        })
+    }
+
+    /// What the disk gave; if it refused, after a rest.
+    async fn disk<T>(&self, result: Result<T, FileError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                warn!(%error, "the cache");
+                sleep(DISK_REST).await;
+                None
+            }
+        }
+    }
+}
+
+/// Trains or evaluates; an evaluation also refreshes the person's report.
+fn work(job: Job, cache: &Mutex<Cache>, hands: &dyn Hands, about: &About, folder: PathBuf) -> JobResult {
+    let (foundation, release) = job.blobs();
+    let loaded = {
+        let mut cache = lock(cache);
+        if let Err(error) = cache.retain(&[foundation, release]) {
+            warn!(%error, "the cache");
+        }
+        let both = |cache: &Cache, a: BlobId, b: BlobId| Ok::<_, FileError>((cache.load(a)?, cache.load(b)?));
+        both(&cache, foundation, release)
+    };
+    let (foundation, weights) = match loaded {
+        Ok(both) => both,
+        Err(error) => return job.fail(error.to_string()),
+    };
+    if let Job::Examine(Examination { version, plan, .. }) = &job {
+        let (foundation, weights) = (foundation.clone(), weights.clone());
+        let task = EvaluateTask { version: *version, plan: plan.clone(), foundation, weights };
+        let written = hands.report(&task, about).map_err(|error| error.to_string()).and_then(|report| {
+            report::keep(&folder, &report).map_err(|error| error.to_string())
+        });
+        if let Err(error) = written {
+            warn!(error, "no report");
+        }
+    }
+    job.run(hands, foundation, weights)
+}
+
+fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
+    // What a panic left half-done on the disk is found by the digests.
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn poll(attempt: &mut Option<Attempt>) -> Result<Session, LinkError> {
+    match attempt {
+        Some(attempt) => attempt.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn hear(session: &mut Option<Session>) -> Option<somnus_protocol::message::ToClient> {
+    match session {
+        Some(session) => session.inbox.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(moment: Option<Moment>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Uniform in 0 to 1; .5 without entropy, which only spreads hubs less.
+fn chance() -> f64 {
+    let mut bytes = [0; 4];
+    match SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}
