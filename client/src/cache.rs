@@ -93,7 +93,8 @@ impl Cache {
     /// # Errors
     /// [`FileError`] if the folder cannot be read.
     pub fn retain(&mut self, blobs: &[BlobId]) -> Result<(), FileError> {
-        let keep: BTreeSet<PathBuf> = blobs.iter().flat_map(|blob| [self.whole(*blob), self.part(*blob)]).collect();
+        let keep: BTreeSet<PathBuf> =
+            blobs.iter().flat_map(|blob| [self.whole(*blob), self.part(*blob)]).collect();
         let entries = fs::read_dir(&self.folder).map_err(|cause| FileError::new(&self.folder, cause))?;
         for entry in entries.flatten() {
             if !keep.contains(&entry.path()) {

@@ -115,8 +115,7 @@ impl Cli {
                 let folder = Arc::new(Folder::open(&place.dir)?);
                 let config = ClientConfig::load(&place.dir)?;
                 let membership = Membership::load(&place.dir)?;
-                let hands =
-                    Arc::new(HubNights::load(&data, person.as_deref(), &config.data, config.role)?);
+                let hands = Arc::new(HubNights::load(&data, person.as_deref(), &config.data, config.role)?);
                 let hub = Hub { folder, config, membership, hands, until_finished };
                 let ending = wait(async {
                     let mut interrupt = signal(SignalKind::interrupt())?;

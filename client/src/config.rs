@@ -198,9 +198,15 @@ mod tests {
     fn wrong_keys_and_values_are_named() {
         let cases = [
             ("roel = \"trains\"\n", "line 1: unknown key `roel`; did you mean `role`?"),
-            ("[data]\ntrain_fracton = 0.5\n", "line 2: unknown key `train_fracton`; did you mean `train_fraction`?"),
+            (
+                "[data]\ntrain_fracton = 0.5\n",
+                "line 2: unknown key `train_fracton`; did you mean `train_fraction`?",
+            ),
             ("[data]\ntrain_fraction = 1.5\n", "`data.train_fraction`: not within .1 to .95"),
-            ("[network]\nlongest_backoff_seconds = 0.5\n", "`network.longest_backoff_seconds`: less than `network.backoff_seconds`"),
+            (
+                "[network]\nlongest_backoff_seconds = 0.5\n",
+                "`network.longest_backoff_seconds`: less than `network.backoff_seconds`",
+            ),
         ];
         for (text, error) in cases {
             assert_eq!(ClientConfig::parse(text).unwrap_err().to_string(), error);

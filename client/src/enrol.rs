@@ -5,8 +5,8 @@ use std::time::Duration;
 use quinn::{Connection, ConnectionError, ReadError, ReadToEndError, WriteError};
 use somnus_protocol::ids::ClientId;
 use somnus_protocol::token::{
-    BadToken, CertificateReply, CertificateRequest, Close, MAX_CERTIFICATE_FRAME, StreamKind, Token, decode_der,
-    encode_der,
+    BadToken, CertificateReply, CertificateRequest, Close, MAX_CERTIFICATE_FRAME, StreamKind, Token,
+    decode_der, encode_der,
 };
 
 use crate::identity::{Folder, HubKey, IdentityError, Membership, invitation, membership, now};

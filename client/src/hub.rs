@@ -203,9 +203,9 @@ impl Driver {
                     Output::Run(job) => self.work(job),
                     Output::Event(event) => self.tell(event),
                     Output::Wait(until) => {
-                        let later = self.wake.is_none() || until.is_none();
-                        self.wake = until.map(|at| self.start + at.elapsed());
-                        if later {
+                        let wake = until.map(|at| self.start + at.elapsed());
+                        if wake != self.wake {
+                            self.wake = wake;
                             self.mark = self.session.as_ref().map(Session::mark).unwrap_or_default();
                         }
                         break;
@@ -231,7 +231,8 @@ impl Driver {
     }
 
     fn work(&self, job: Job) {
-        let (cache, hands, results) = (Arc::clone(&self.cache), Arc::clone(&self.hub.hands), self.results.clone());
+        let (cache, hands, results) =
+            (Arc::clone(&self.cache), Arc::clone(&self.hub.hands), self.results.clone());
         let about = About {
             federation: self.hub.membership.federation.clone(),
             client: self.hub.membership.name.clone(),
@@ -273,7 +274,8 @@ impl Driver {
 
     fn attempt(&self, wait: Duration) -> Result<Attempt, HubError> {
         let membership = self.hub.membership.clone();
-        let authority = membership.pin().ok_or_else(|| IdentityError::NotEnrolled(self.hub.folder.path().into()))?;
+        let authority =
+            membership.pin().ok_or_else(|| IdentityError::NotEnrolled(self.hub.folder.path().into()))?;
         let (key, pace) = (self.hub.folder.key()?.private(), self.hub.config.pace);
         Ok(Box::pin(async move {
             sleep(wait).await;
@@ -339,9 +341,10 @@ fn work(job: Job, cache: &Mutex<Cache>, hands: &dyn Hands, about: &About, folder
     if let Job::Examine(Examination { version, plan, .. }) = &job {
         let (foundation, weights) = (foundation.clone(), weights.clone());
         let task = EvaluateTask { version: *version, plan: plan.clone(), foundation, weights };
-        let written = hands.report(&task, about).map_err(|error| error.to_string()).and_then(|report| {
-            report::keep(&folder, &report).map_err(|error| error.to_string())
-        });
+        let written = hands
+            .report(&task, about)
+            .map_err(|error| error.to_string())
+            .and_then(|report| report::keep(&folder, &report).map_err(|error| error.to_string()));
         if let Err(error) = written {
             warn!(error, "no report");
         }

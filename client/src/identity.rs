@@ -98,7 +98,8 @@ impl Folder {
         make_folder(path)?;
         let lock_path = path.join(LOCK);
         let failed = |cause| IdentityError::from(FileError::new(&lock_path, cause));
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(IdentityError::Busy(path.to_owned())),
@@ -124,7 +125,8 @@ impl Folder {
         }
         let text = fs::read_to_string(&path).map_err(|cause| FileError::new(&path, cause))?;
         let key = KeyPair::from_pem_and_sign_algo(&text, &PKCS_ED25519);
-        key.map(HubKey).map_err(|why| IdentityError::Unusable { path, why: format!("not an Ed25519 key: {why}") })
+        key.map(HubKey)
+            .map_err(|why| IdentityError::Unusable { path, why: format!("not an Ed25519 key: {why}") })
     }
 
     /// Keeps what enrolment or renewal gave.

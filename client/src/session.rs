@@ -122,7 +122,11 @@ async fn read(
             Err(error) => {
                 let oversized = matches!(&error, FrameError::Fault(Fault::Oversized { .. }));
                 warn!(%error, "the server said something that makes no sense");
-                close(&connection, if oversized { Close::Oversized } else { Close::Malformed }, &error.to_string());
+                close(
+                    &connection,
+                    if oversized { Close::Oversized } else { Close::Malformed },
+                    &error.to_string(),
+                );
                 return;
             }
         }

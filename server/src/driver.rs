@@ -36,6 +36,9 @@ const INBOX: usize = 16;
 /// After the last release, clients have this long to hear of it and hang up.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// How long a server that ends waits for its connections to end.
+const LAST_PACKETS: Duration = Duration::from_secs(1);
+
 /// How to serve.
 #[derive(Default)]
 pub struct Options {
@@ -109,7 +112,7 @@ impl Server {
     /// [`StoreError`] if the disk refuses a record: nothing that depends on it was sent, a restart goes on from there.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Ending, StoreError> {
         let Self { federation, endpoint, gate, control, live, revoked, coordinator, until_finished } = self;
-        let (to_driver, inbox) = mpsc::channel(INBOX);
+        let (to_driver, mut inbox) = mpsc::channel(INBOX);
         let (jobs, results) = mpsc::unbounded_channel();
         let hall = Arc::new(Hall::new(Arc::clone(&federation), gate, to_driver));
         let mut driver = Driver {
@@ -122,7 +125,7 @@ impl Server {
             start: Moment::now(),
         };
         let ending = tokio::select! {
-            ending = driver.run(inbox, results, revoked, until_finished) => ending,
+            ending = driver.run(&mut inbox, results, revoked, until_finished) => ending,
             () = stop => Ok(Ending::Stopped),
             () = admit(&endpoint, &hall) => Ok(Ending::Stopped),
             () = control.serve(Arc::clone(&federation), live) => Ok(Ending::Stopped),
@@ -132,8 +135,10 @@ impl Server {
             _ => (Close::Restarting, "the server shuts down"),
         };
         endpoint.close(VarInt::from_u32(why.code()), reason.as_bytes());
-        // The last packets; a peer that misses them times out.
-        let _ = timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+        // The last packets; a peer that misses them times out. Then every task lets go of the store.
+        let _ = timeout(LAST_PACKETS, endpoint.wait_idle()).await;
+        drop((hall, driver));
+        let _ = timeout(LAST_PACKETS, async { while inbox.recv().await.is_some() {} }).await;
         ending
     }
 }
@@ -185,7 +190,7 @@ struct Drained {
 impl Driver {
     async fn run(
         &mut self,
-        mut inbox: mpsc::Receiver<FromPeer>,
+        inbox: &mut mpsc::Receiver<FromPeer>,
         mut results: mpsc::UnboundedReceiver<JobResult>,
         mut revoked: mpsc::UnboundedReceiver<ClientId>,
         until_finished: bool,
@@ -307,7 +312,7 @@ impl Driver {
         }
     }
 
-    async fn persist(&self, records: Vec<Record>) -> Result<(), StoreError> {
+    async fn persist(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -319,7 +324,7 @@ impl Driver {
         })
     }
 
-    async fn tell(&self, events: Vec<Event>) {
+    async fn tell(&mut self, events: Vec<Event>) {
         for event in events {
             match event {
                 Event::CheckedIn(client, role) => info!(%client, ?role, "checked in"),
@@ -357,7 +362,7 @@ impl Driver {
     }
 
     /// Writes to the audit log. A line that cannot be written must not stop the round.
-    async fn note(&self, write: impl FnOnce(&Federation) -> Result<(), StoreError> + Send + 'static) {
+    async fn note(&mut self, write: impl FnOnce(&Federation) -> Result<(), StoreError> + Send + 'static) {
         let federation = Arc::clone(&self.federation);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || write(&federation)).await {
             warn!(%error, "the audit log");
