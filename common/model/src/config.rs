@@ -40,6 +40,9 @@ pub struct NetConfig {
     /// Features per epoch of each stream that the network understands; any may be missing in a night.
     /// Default: heart rate 12, activity 2, posture 4.
     pub streams: BTreeMap<StreamKind, usize>,
+    /// Half-widths in epochs of the windows whose mean, spread and maximum each epoch is given beside its own features;
+    /// empty for none. Default 2, 5, 10, 20, 40.
+    pub context: Vec<usize>,
     /// Channels of the mixer, a multiple of 16. Default 32.
     pub width: usize,
     /// Taps of each convolution, odd. Default 7.
@@ -59,6 +62,7 @@ impl Default for NetConfig {
                 (StreamKind::Activity, 2),
                 (StreamKind::Posture, 4),
             ]),
+            context: vec![2, 5, 10, 20, 40],
             width: 32,
             kernel: 7,
             dilations: vec![1, 2, 4, 8, 16, 32],
@@ -86,6 +90,9 @@ impl NetConfig {
         if let Some(bad) = self.dilations.iter().find(|d| !(1..=1024).contains(*d)) {
             return refuse("dilations", format!("{bad} is not within 1 to 1024"));
         }
+        if self.context.len() > 16 || self.context.iter().any(|half| !(1..=1024).contains(half)) {
+            return refuse("context", "at most 16 half-widths, each 1 to 1024 epochs".into());
+        }
         if self.adapters > self.width {
             return refuse("adapters", format!("a bottleneck of {} is wider than the net", self.adapters));
         }
@@ -112,8 +119,9 @@ mod tests {
             ("net.kernel", NetConfig { kernel: 6, ..ok.clone() }),
             ("net.dilations", NetConfig { dilations: vec![], ..ok.clone() }),
             ("net.dilations", NetConfig { dilations: vec![0], ..ok.clone() }),
+            ("net.context", NetConfig { context: vec![5, 0], ..ok.clone() }),
             ("net.adapters", NetConfig { adapters: 33, ..ok.clone() }),
-            ("net.streams", NetConfig { streams: BTreeMap::new(), ..ok.clone() }),
+            ("net.streams", NetConfig { streams: BTreeMap::new(), ..ok }),
         ];
         for (key, config) in cases {
             assert!(config.check().unwrap_err().to_string().starts_with(key), "{key}");

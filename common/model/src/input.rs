@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use somnus_signals::Night;
 
+use crate::context::{self, Part};
 use crate::error::ModelError;
 use crate::net::Net;
 use crate::params::TIME;
@@ -11,7 +12,7 @@ use crate::params::TIME;
 /// A night, or a part of one, laid out for one architecture.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// `[epochs, inputs]`: per stream its features (zero where missing) and 1 where it is missing, then the time.
+    /// `[epochs, inputs]`: per stream its features and their context (zero where missing) and 1 where it is missing, then the time.
     pub(crate) values: Vec<f32>,
     /// The class of each epoch; `None` where it was not scored.
     pub(crate) classes: Vec<Option<u8>>,
@@ -29,34 +30,43 @@ impl Prepared {
             return Err(ModelError::Range { night: night.id(), epochs: night.epochs, start, end });
         }
         let layout = &net.layout;
+        let mut streams = Vec::new();
         for (stream, (_, width)) in &layout.streams {
-            match night.features.get(stream) {
-                Some(features) if features.width != *width => {
+            let part = match night.features.get(stream) {
+                Some(features) if features.width != net.config.streams[stream] => {
                     return Err(ModelError::StreamWidth {
                         night: night.id(),
                         stream: *stream,
-                        expected: *width,
+                        expected: net.config.streams[stream],
                         got: features.width,
                     });
                 }
-                _ => {}
-            }
+                Some(features) => {
+                    let part = Part::of(features, range.clone());
+                    let context = context::derive(*stream, &part, &net.config.context);
+                    Some((part, context))
+                }
+                None => None,
+            };
+            streams.push((*width, part));
         }
         let mut values = Vec::with_capacity(range.len() * layout.inputs);
-        for epoch in range.clone() {
-            for (stream, (_, width)) in &layout.streams {
-                match night.features.get(stream).filter(|f| f.present[epoch]) {
-                    Some(features) => {
-                        values.extend_from_slice(features.epoch(epoch));
+        for (epoch, time) in night.time[range.clone()].iter().enumerate() {
+            for (width, part) in &streams {
+                match part {
+                    Some((part, context)) if part.present[epoch] => {
+                        let derived = width - part.width;
+                        values.extend_from_slice(part.epoch(epoch));
+                        values.extend_from_slice(&context[epoch * derived..][..derived]);
                         values.push(0.0);
                     }
-                    None => {
+                    _ => {
                         values.resize(values.len() + width, 0.0);
                         values.push(1.0);
                     }
                 }
             }
-            values.extend_from_slice(&time_of_night(night.time[epoch]));
+            values.extend_from_slice(&time_of_night(*time));
         }
         let classes = night.classes(net.config.task);
         let classes = classes[range].iter().map(|class| class.map(|c| c as u8)).collect();

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `config` | what a network is built from |
 //! | `params` | where each weight lives, inside and in a checkpoint |
-//! | `input`, `augment` | nights as rows of numbers, and their random views |
+//! | `input`, `context`, `augment` | nights as rows of numbers, and their random views |
 //! | `net`, `block`, `adapter`, `conv` | forward and backward |
 //! | `loss`, `optimiser`, `train` | from a night to a step |
 //! | `stager`, `trainer` | what others use |
@@ -21,6 +21,7 @@ mod adapter;
 mod augment;
 mod block;
 mod config;
+mod context;
 pub mod conv;
 mod error;
 mod input;

@@ -14,6 +14,7 @@ use somnus_protocol::plan::TrainableSet;
 use somnus_signals::StreamKind;
 
 use crate::config::NetConfig;
+use crate::context;
 use crate::error::ModelError;
 
 /// Numbers that say what time of the night an epoch is at, beside the streams.
@@ -118,7 +119,8 @@ pub(crate) struct Layout {
     pub(crate) head: Range<usize>,
     /// `[classes]`.
     pub(crate) head_bias: Range<usize>,
-    /// Per stream, its first column among the inputs and its features; the column behind them says "missing".
+    /// Per stream, its first column among the inputs and its numbers (features and context); the column behind them says
+    /// "missing".
     pub(crate) streams: BTreeMap<StreamKind, (usize, usize)>,
     /// Columns of the input matrix: features and one "missing" of each stream, then [`TIME`].
     pub(crate) inputs: usize,
@@ -129,14 +131,17 @@ impl Layout {
         let (c, taps, classes) = (config.width, config.kernel, config.task.classes());
         let mut build = Builder::default();
 
-        let features: usize = config.streams.values().sum();
+        let width =
+            |(stream, own): (&StreamKind, &usize)| (*stream, own + context::width(*stream, &config.context));
+        let widths: Vec<(StreamKind, usize)> = config.streams.iter().map(width).collect();
+        let features: usize = widths.iter().map(|(_, width)| width).sum();
         let inputs = features + config.streams.len() + TIME;
         let input = build.reserve(inputs * c);
         let input_bias = build.reserve(c);
         let fan_in = uniform(features);
         let mut streams = BTreeMap::new();
         let mut column = 0;
-        for (stream, width) in &config.streams {
+        for (stream, width) in &widths {
             let at = input.start + column * c;
             build.name(format!("encoder.{stream}.weight"), &[c, *width], at, &[1, c], fan_in, Part::Body);
             build.name(format!("encoder.{stream}.missing"), &[c], at + width * c, &[1], fan_in, Part::Body);
@@ -290,7 +295,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`ModelError::MissingTensor`], [`ModelError::Shape`] or [`ModelError::NotFinite`] naming the tensor.
-    pub(crate) fn from_tensors(&self, tensors: &BTreeMap<String, Tensor>) -> Result<Vec<f32>, ModelError> {
+    pub(crate) fn read_tensors(&self, tensors: &BTreeMap<String, Tensor>) -> Result<Vec<f32>, ModelError> {
         let mut flat = vec![0.0; self.len];
         for param in &self.params {
             let Some(tensor) = tensors.get(&param.name) else {
@@ -370,10 +375,12 @@ mod tests {
 
     #[test]
     fn width_48_has_the_documented_number_of_weights() {
-        let layout = Layout::new(&NetConfig { width: 48, ..NetConfig::default() });
-        // 23 inputs x 48 + 48; six of (2 x 48 + 7 x 48 x 48 + 48); 48 x 4 + 4.
-        assert_eq!(layout.len, 1_152 + 6 * 16_272 + 196);
-        assert_eq!(layout.len, 98_980);
+        let count = |context| Layout::new(&NetConfig { width: 48, context, ..NetConfig::default() }).len;
+        // 18 features, 3 "missing" and 2 of time x 48 + 48; six of (2 x 48 + 7 x 48 x 48 + 48); 48 x 4 + 4.
+        assert_eq!(count(vec![]), 1_152 + 6 * 16_272 + 196);
+        assert_eq!(count(vec![]), 98_980);
+        // 16 + 10 + 10 more inputs.
+        assert_eq!(count(NetConfig::default().context), 98_980 + 36 * 48);
     }
 
     #[test]
@@ -402,7 +409,7 @@ mod tests {
             let short = layout.scatter(&mut other, set, &release[1..]);
             assert!(matches!(short, Err(ModelError::Length { .. })));
         }
-        assert_eq!(layout.from_tensors(&layout.tensors(&flat)).unwrap(), flat);
+        assert_eq!(layout.read_tensors(&layout.tensors(&flat)).unwrap(), flat);
     }
 
     #[test]

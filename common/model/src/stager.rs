@@ -86,7 +86,7 @@ impl Stager {
             serde_json::from_value(architecture).map_err(ModelError::Architecture)?;
         config.check()?;
         let net = Net::new(config, device);
-        let weights = net.layout.from_tensors(&checkpoint.tensors)?;
+        let weights = net.layout.read_tensors(&checkpoint.tensors)?;
         for (set, names) in &checkpoint.manifest.trainable {
             if !net.layout.params(*set)?.map(|p| &p.name).eq(names) {
                 return Err(ModelError::Order(*set));

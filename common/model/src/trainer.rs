@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use somnus_protocol::checkpoint::{Checkpoint, floats};
 use somnus_protocol::plan::TrainableSet;
 use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
@@ -38,17 +39,22 @@ impl NightPart {
 
 /// The foundation that was parsed last, to be shared by the clients of one process.
 #[derive(Clone, Default)]
-pub struct Foundations(Arc<Mutex<Option<(bytes::Bytes, Arc<Stager>)>>>);
+pub struct Foundations(Arc<Mutex<Option<Parsed>>>);
+
+struct Parsed {
+    file: Bytes,
+    stager: Arc<Stager>,
+}
 
 impl Foundations {
-    fn get(&self, file: &bytes::Bytes, device: DeviceKind) -> Result<Arc<Stager>, ModelError> {
+    fn get(&self, file: &Bytes, device: DeviceKind) -> Result<Arc<Stager>, ModelError> {
         // The slot is replaced whole, so what a panicking holder leaves behind is still sound.
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*slot {
-            Some((known, stager)) if known == file => Ok(Arc::clone(stager)),
+            Some(known) if known.file == file => Ok(Arc::clone(&known.stager)),
             _ => {
                 let stager = Arc::new(Stager::from_checkpoint(&Checkpoint::from_bytes(file)?, device)?);
-                *slot = Some((file.clone(), Arc::clone(&stager)));
+                *slot = Some(Parsed { file: file.clone(), stager: Arc::clone(&stager) });
                 Ok(stager)
             }
         }
@@ -87,7 +93,7 @@ impl NightTrainer {
         self
     }
 
-    fn desk(&self, file: &bytes::Bytes) -> Result<Arc<Desk>, ModelError> {
+    fn desk(&self, file: &Bytes) -> Result<Arc<Desk>, ModelError> {
         let foundation = self.foundations.get(file, self.device)?;
         let mut slot = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
         match &*slot {

@@ -49,7 +49,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 /// tanh is written through the logistic function, one exponential for both results.
 #[inline(always)]
 pub(crate) fn gelu(x: f32) -> (f32, f32) {
-    const SLOPE: f32 = 1.595_769_1; // 2 sqrt(2 / pi)
+    const SLOPE: f32 = 1.595_769; // 2 sqrt(2 / pi)
     const CUBE: f32 = 0.044_715;
     let square = x * x;
     let s = 1.0 / (1.0 + exp(-SLOPE * x * (1.0 + CUBE * square)));
