@@ -6,8 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::ConfigError;
+use crate::ids::Version;
 use crate::plan::TrainPlan;
-use crate::strategy::StrategyConfig;
+use crate::strategy::{LateAverage, Strategy, StrategyConfig};
 use crate::sum::{MAX_UPDATES, Weighting};
 
 /// Reads any of our TOML files.
@@ -66,6 +67,9 @@ pub struct FederationConfig {
     pub upload_slots: u32,
     /// Updates reach the server in the clear, it sees every single one. For tests and trusted servers.
     pub danger_plain_aggregation: bool,
+    /// The last release is the mean of this fraction of the releases, the latest ones; 0 is the last one alone.
+    /// Default .25.
+    pub average_late: f64,
     /// What the server does with the mean.
     pub strategy: StrategyConfig,
     /// What clients do.
@@ -89,6 +93,7 @@ impl Default for FederationConfig {
             evaluate_every: 1,
             upload_slots: 4,
             danger_plain_aggregation: false,
+            average_late: 0.25,
             strategy: StrategyConfig::default(),
             plan: TrainPlan::default(),
         }
@@ -111,6 +116,7 @@ pub struct RoundConfig {
     pub(crate) pause: Duration,
     pub(crate) evaluate_every: u64,
     pub(crate) upload_slots: usize,
+    pub(crate) average_late: f64,
     pub(crate) strategy: StrategyConfig,
     pub(crate) plan: TrainPlan,
 }
@@ -156,6 +162,11 @@ impl FederationConfig {
             "upload_slots",
             format!("{} is not within 1 to 64", self.upload_slots),
         )?;
+        need(
+            (0.0..=1.0).contains(&self.average_late),
+            "average_late",
+            format!("{} is not within 0 to 1", self.average_late),
+        )?;
         self.plan.check()?;
         self.strategy.check()?;
         let seconds = |key: &str, value: f64| {
@@ -182,6 +193,7 @@ impl FederationConfig {
             pause: seconds("pause_seconds", self.pause_seconds)?,
             evaluate_every: self.evaluate_every,
             upload_slots: self.upload_slots as usize,
+            average_late: self.average_late,
             strategy: self.strategy,
             plan,
         })
@@ -192,6 +204,15 @@ impl RoundConfig {
     /// Releases to make.
     pub fn rounds(&self) -> u64 {
         self.rounds
+    }
+
+    /// The server's rule for `len` weights, after `done` releases.
+    pub(crate) fn rule(&self, len: usize, done: Version) -> Box<dyn Strategy> {
+        let rule = self.strategy.build(len);
+        if self.average_late == 0.0 {
+            return rule;
+        }
+        Box::new(LateAverage::new(rule, len, self.average_late, self.rounds, done.0))
     }
 
     /// The trainable set that travels.

@@ -134,7 +134,7 @@ impl Coordinator {
     pub fn new(config: RoundConfig, saved: Snapshot, seed: Seed) -> Self {
         let Snapshot { foundation, release, last_round } = saved;
         let Release { version, weights, strategy: state, .. } = release;
-        let mut strategy = config.strategy.build(weights.len() / 4);
+        let mut strategy = config.rule(weights.len() / 4, version);
         strategy.restore(job::unpack(&state, weights.len()));
         let phase = if version.0 >= config.rounds { Phase::Finished } else { Phase::selecting() };
         Self {

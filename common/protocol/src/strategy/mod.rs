@@ -11,6 +11,7 @@ mod fed_avg;
 mod fed_avg_m;
 mod fed_prox;
 mod fed_yogi;
+mod late_average;
 
 pub use adaptive::Rates;
 pub use fed_adagrad::FedAdagrad;
@@ -19,6 +20,7 @@ pub use fed_avg::FedAvg;
 pub use fed_avg_m::FedAvgM;
 pub use fed_prox::FedProx;
 pub use fed_yogi::FedYogi;
+pub use late_average::LateAverage;
 
 /// The server's rule: from the release and the weighted mean update to the next release.
 ///

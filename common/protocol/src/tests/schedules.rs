@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::world::{Action, World};
 use crate::config::FederationConfig;
 use crate::message::Role;
+use crate::strategy::StrategyConfig;
 
 fn config() -> FederationConfig {
     FederationConfig {
@@ -20,6 +21,9 @@ fn config() -> FederationConfig {
         pause_seconds: 3.0,
         upload_slots: 2,
         danger_plain_aggregation: true,
+        // A rule with a memory: it has to survive crashes.
+        strategy: StrategyConfig::FedAvgM { momentum: 0.9, rate: 1.0 },
+        average_late: 0.5,
         ..FederationConfig::default()
     }
 }

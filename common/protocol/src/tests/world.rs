@@ -14,6 +14,7 @@ use crate::message::{Role, ToClient, ToServer};
 use crate::participant::{self, Participant};
 use crate::record::{Outcome, Record, RoundRecord, Snapshot};
 use crate::seed::{Label, Seed};
+use crate::strategy::Strategy;
 use crate::sum::{Sum, Weighting};
 use crate::time::Instant;
 use crate::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
@@ -461,6 +462,7 @@ impl World {
     pub(super) fn check(&self) {
         let mut version = Version(0);
         let mut weights = vec![0.25; self.weights];
+        let mut rule = self.config.clone().check().unwrap().rule(self.weights, version);
         let mut rounds = BTreeSet::new();
         let records = |wanted: Round| {
             self.rounds()
@@ -474,9 +476,8 @@ impl World {
                     version = release.version;
                     assert!(rounds.insert(release.round), "one-release-a-round: round {}", release.round);
                     let round = records(release.round).expect("a-release-has-its-round");
-                    let expected = self.recompute(&weights, round);
-                    assert_eq!(bytes_of(&expected), release.weights, "exact-sum: version {version}");
-                    weights = floats(&release.weights);
+                    self.recompute(&mut *rule, &mut weights, round);
+                    assert_eq!(bytes_of(&weights), release.weights, "exact-sum: version {version}");
                 }
                 Record::Round(round) => {
                     let cohort: BTreeSet<_> = round.cohort.iter().collect();
@@ -495,7 +496,7 @@ impl World {
     }
 
     /// `exact-sum`: the release from the updates of exactly those who were counted, each once.
-    fn recompute(&self, from: &[f32], round: &RoundRecord) -> Vec<f32> {
+    fn recompute(&self, rule: &mut dyn Strategy, weights: &mut [f32], round: &RoundRecord) {
         let mut sum = Sum::new(self.weights);
         let seed = Seed::from_number(SEED).derive(Label::Training, &round.round.0.to_le_bytes()).number();
         for client in &round.counted {
@@ -504,9 +505,6 @@ impl World {
             let weight = if self.config.weighting == Weighting::Uniform { 1 } else { examples };
             sum.add(&bytes_of(&delta), weight, 1.0).unwrap();
         }
-        let mut next = from.to_vec();
-        // Only rules without memory are recomputed this way.
-        self.config.strategy.build(self.weights).step(&mut next, &sum.mean());
-        next
+        rule.step(weights, &sum.mean());
     }
 }
