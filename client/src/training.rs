@@ -176,3 +176,90 @@ fn staging(task: Task) -> Staging {
         Task::Four => Staging::four(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use somnus_model::NetConfig;
+    use somnus_protocol::checkpoint::bytes_of;
+    use somnus_protocol::ids::{Round, Version};
+    use somnus_protocol::plan::{TrainPlan, TrainableSet};
+    use somnus_signals::synthetic::{SyntheticConfig, recordings};
+
+    use super::*;
+
+    fn folder(people: usize) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for recording in recordings(&SyntheticConfig { people, ..SyntheticConfig::default() }) {
+            sleep_accel::write(dir.path(), &recording).unwrap();
+        }
+        dir
+    }
+
+    fn model() -> (Bytes, Bytes) {
+        let stager = Stager::new(&NetConfig::default(), 1, DeviceKind::Flex).unwrap();
+        let weights = stager.trainable(TrainableSet::Full).unwrap();
+        let bytes = stager.to_checkpoint("test", BTreeMap::new()).to_bytes().unwrap();
+        (bytes.into(), bytes_of(&weights).into())
+    }
+
+    #[test]
+    fn a_night_trains_with_its_beginning_and_is_judged_on_its_end() {
+        let dir = folder(1);
+        let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap();
+        let (foundation, weights) = model();
+        let plan = TrainPlan { steps: 1, ..TrainPlan::default() };
+        let task = TrainTask {
+            round: Round(1),
+            plan: plan.clone(),
+            seed: 1,
+            foundation: foundation.clone(),
+            weights: weights.clone(),
+        };
+        let update = hub.train(&task).unwrap();
+        assert_eq!(update.delta.len() * 4, weights.len());
+        assert!(update.delta.iter().any(|delta| *delta != 0.0));
+
+        let task = EvaluateTask { version: Version(3), plan, foundation, weights };
+        let counts = hub.evaluate(&task).unwrap();
+        let judged: u32 = counts.confusion.iter().sum();
+        let about = About { federation: "night".into(), client: "ann".parse().unwrap() };
+        let report = hub.report(&task, &about).unwrap();
+        // The report counts the same epochs as the federation does, and none that was trained on.
+        assert_eq!(report.client.metrics.n, u64::from(judged));
+        assert!(update.examples > judged && judged > 0, "{} trained, {judged} judged", update.examples);
+        assert_eq!((report.model.version, report.client.id.as_str()), (3, "ann"));
+        assert_eq!(report.client.nights.len(), 1);
+        assert!(report.client.notes[0].starts_with("a single night: trained on epochs 1 to"));
+    }
+
+    #[test]
+    fn an_evaluator_is_judged_on_everything() {
+        let dir = folder(1);
+        let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Evaluates).unwrap();
+        assert!(hub.judged.iter().all(|part| part.epochs == (0..part.night.epochs)));
+        assert_eq!(hub.role, "held-out");
+    }
+
+    #[test]
+    fn the_person_and_the_file_at_fault_are_named() {
+        let dir = folder(2);
+        let load = |person| HubNights::load(dir.path(), person, &DataConfig::default(), Role::Trains);
+        let error = load(None).err().unwrap().to_string();
+        assert!(error.contains("has nights of 2 people; say whose hub this is with --person"), "{error}");
+        assert!(load(Some("nobody")).is_err());
+        let person = sleep_accel::people(dir.path()).unwrap().remove(0);
+        let file = dir.path().join(format!("heart_rate/{person}_heartrate.txt"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{text}not a number\n")).unwrap();
+        let error = load(Some(person.as_str())).err().unwrap().to_string();
+        let line = text.lines().count() + 1;
+        assert!(error.contains("_heartrate.txt") && error.contains(&line.to_string()), "{error}");
+        // A watch that was hardly worn: excluded by rule, with the reason.
+        std::fs::write(&file, "0.0,60\n30.0,61\n").unwrap();
+        let error = load(Some(person.as_str())).err().unwrap().to_string();
+        assert!(error.contains("no night can be used"), "{error}");
+    }
+}

@@ -14,7 +14,7 @@ use tracing::info;
 use crate::admin::{AdminReply, AdminRequest, Status};
 use crate::backup;
 use crate::clock::{Seconds, WallClock};
-use crate::control::ask;
+use crate::control::{ask, open_to_serve};
 use crate::driver::{Ending, Options, Server};
 use crate::federation::{CONFIG, Federation, Founding};
 
@@ -188,7 +188,7 @@ impl Place {
 }
 
 fn serve(dir: &Path, until_finished: bool) -> anyhow::Result<()> {
-    let federation = Federation::open(dir, WallClock::system())?;
+    let federation = open_to_serve(dir, &WallClock::system())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     let ending = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;

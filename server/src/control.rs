@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -27,6 +27,8 @@ const MAX_REQUEST: u64 = 16 * 1024;
 const MAX_REPLY: u64 = 64 * 1024 * 1024;
 /// A backup of a large federation takes its time.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a command waits for another one, or for a server that is starting.
+const BUSY: Duration = Duration::from_secs(5);
 /// How long an operator's connection may take to say what it wants.
 const ASK: Duration = Duration::from_secs(10);
 
@@ -36,14 +38,37 @@ const ASK: Duration = Duration::from_secs(10);
 /// [`OpenError`] if there is no federation, or neither a server answers nor the store can be opened.
 pub fn ask(folder: &Path, request: AdminRequest) -> Result<AdminReply, OpenError> {
     let path = folder.join(NAME);
-    match BlockingStream::connect(&path) {
-        Ok(stream) => Ok(converse(stream, &request).map_err(|source| FileError::new(&path, source))?),
+    let began = Instant::now();
+    loop {
+        if let Ok(stream) = BlockingStream::connect(&path) {
+            return Ok(converse(stream, &request).map_err(|source| FileError::new(&path, source))?);
+        }
         // No server has the store: nobody listens, or what listened was killed.
-        Err(_) => {
-            let federation = Federation::open(folder, WallClock::system())?;
-            Ok(execute(&federation, None, request))
+        match Federation::open(folder, WallClock::system()) {
+            Ok(federation) => return Ok(execute(&federation, None, request)),
+            // A server that is just starting, or another command that is just ending.
+            Err(error) if is_busy(&error) && began.elapsed() < BUSY => std::thread::sleep(BUSY / 100),
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// Opens a federation to serve it; waits a moment for an operator's command that is just using it.
+///
+/// # Errors
+/// As [`Federation::open`].
+pub fn open_to_serve(folder: &Path, clock: &WallClock) -> Result<Federation, OpenError> {
+    let began = Instant::now();
+    loop {
+        match Federation::open(folder, clock.clone()) {
+            Err(error) if is_busy(&error) && began.elapsed() < BUSY => std::thread::sleep(BUSY / 100),
+            other => return other,
+        }
+    }
+}
+
+fn is_busy(error: &OpenError) -> bool {
+    matches!(error, OpenError::Store(StoreError::Busy { .. }))
 }
 
 fn converse(mut stream: BlockingStream, request: &AdminRequest) -> io::Result<AdminReply> {
