@@ -101,7 +101,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Enrol { token, place } => {
-                let folder = Folder::open(&place.dir)?;
+                let folder = Folder::wait(&place.dir)?;
                 let pace = ClientConfig::load(&place.dir)?.pace;
                 let membership = wait(async { anyhow::Ok(enrol(&folder, &token, pace).await?) })?;
                 let config = place.dir.join(CONFIG);
@@ -112,7 +112,7 @@ impl Cli {
                 say(&format!("enrolled as {name} in {federation} at {server}"))
             }
             Command::Run { data, person, until_finished, place } => {
-                let folder = Arc::new(Folder::open(&place.dir)?);
+                let folder = Arc::new(Folder::wait(&place.dir)?);
                 let config = ClientConfig::load(&place.dir)?;
                 let membership = Membership::load(&place.dir)?;
                 let hands = Arc::new(HubNights::load(&data, person.as_deref(), &config.data, config.role)?);

@@ -10,7 +10,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -24,6 +24,8 @@ const KEY: &str = "hub.key";
 const MEMBERSHIP: &str = "federation.json";
 const LOCK: &str = "lock";
 const DAY: u64 = 24 * 3600;
+/// How long a command waits for another process to let go of the folder.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// Why the folder's identity cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -4,27 +4,42 @@
 //! the record's own key; a value is an envelope:
 //!
 //! ```text
-//! envelope version   1 byte, 1
-//! CRC-32 (IEEE)      4 bytes, little-endian, over key and payload
-//! payload            JSON for what people may want to read, bincode for releases and rounds
+//! kind               1 byte: 1 payload inside, 2 payload in a file
+//! CRC-32 (IEEE)      4 bytes, little-endian, over key and what follows
+//! 1: payload         JSON for what people may want to read, bincode for releases and rounds
+//! 2: SHA-256, length 32 bytes and 8 bytes little-endian: `objects/HEX` has the payload
 //! ```
 //!
-//! sled keeps its own checksums of its log; ours also notice what sled would hand out in good faith.
+//! sled 0.34 never gives the space of large values back (400 releases of 180 kB, of which 10 are kept, take 200 MB), so
+//! they are files of their own: flushed before the batch that names them, removed after the batch that no longer does.
+//! What a crash leaves over is removed on open. sled keeps its own checksums of its log; ours also notice what sled would
+//! hand out in good faith.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sled::{Batch, Db};
+use somnus_protocol::ids::{BlobId, Digest};
 
 use crate::error::{FileError, StoreError};
+use crate::files::{self, Access};
 
 /// The layout that this program writes, and the newest it reads.
 pub const SCHEMA: u32 = 1;
 
-const ENVELOPE: u8 = 1;
+const INSIDE: u8 = 1;
+const OUTSIDE: u8 = 2;
 const OVERHEAD: usize = 5;
-/// sled's page cache. Releases are read once, at start; nothing else is large.
+/// Payloads beyond this are files of their own.
+const LARGE: usize = 8 * 1024;
+/// Where sled is, in the store's folder.
+const LOG: &str = "sled";
+/// Where large payloads are.
+const OBJECTS: &str = "objects";
+/// sled's page cache; nothing in it is large.
 const CACHE: u64 = 16 * 1024 * 1024;
 /// Deepest backlog of the write-ahead log that is replayed on open is a few segments of this size.
 const SEGMENT: usize = 512 * 1024;
@@ -95,7 +110,16 @@ pub enum Change {
 pub struct Store {
     path: PathBuf,
     db: Db,
-    write: Mutex<()>,
+    /// Held by whoever writes: how many records name each object.
+    objects: Mutex<Objects>,
+}
+
+type Objects = BTreeMap<Digest, u32>;
+
+/// A value without its envelope.
+enum Sealed<'a> {
+    Inside(&'a [u8]),
+    Outside(BlobId),
 }
 
 impl Store {
@@ -136,15 +160,44 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk refuses; nothing of the batch counts then.
     pub fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut objects = self.lock();
         let mut batch = Batch::default();
+        let (mut gained, mut lost) = (Vec::new(), Vec::new());
         for change in changes {
+            let (Change::Put(key, _) | Change::Delete(key)) = change;
+            if let Some(old) = self.guarded(|| self.db.get(&key.0))?
+                && let Sealed::Outside(blob) = self.open_envelope(&key.0, &old)?
+            {
+                lost.push(blob.digest);
+            }
             match change {
-                Change::Put(key, payload) => batch.insert(key.0.as_slice(), seal(&key.0, payload)),
                 Change::Delete(key) => batch.remove(key.0.as_slice()),
+                Change::Put(key, payload) if payload.len() <= LARGE => {
+                    batch.insert(key.0.as_slice(), seal(&key.0, INSIDE, payload));
+                }
+                Change::Put(key, payload) => {
+                    let blob = BlobId::of(payload);
+                    files::write_atomically(&self.object(blob.digest), payload, Access::Owner)?;
+                    gained.push(blob.digest);
+                    let name = [&blob.digest.as_bytes()[..], &blob.len.to_le_bytes()].concat();
+                    batch.insert(key.0.as_slice(), seal(&key.0, OUTSIDE, &name));
+                }
             }
         }
-        let _one_writer = self.lock();
-        self.guarded(|| self.db.apply_batch(batch).and_then(|()| self.db.flush().map(|_| ())))
+        self.guarded(|| self.db.apply_batch(batch).and_then(|()| self.db.flush().map(|_| ())))?;
+        for digest in gained {
+            *objects.entry(digest).or_default() += 1;
+        }
+        for digest in lost {
+            let count = objects.entry(digest).or_default();
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                objects.remove(&digest);
+                // One that cannot be removed now is removed on the next open.
+                let _ = fs::remove_file(self.object(digest));
+            }
+        }
+        Ok(())
     }
 
     /// The payload of a record.
@@ -161,15 +214,21 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk fails or a record is damaged.
     pub fn table(&self, table: Table) -> Result<Vec<Row>, StoreError> {
-        self.scan(table, |key, payload| Ok((key.to_vec(), payload)))
+        let entries = self.db.scan_prefix([table as u8]);
+        let row = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, value) = self.guarded(|| entry)?;
+            Ok((key[1..].to_vec(), self.unseal(&key, &value)?))
+        };
+        entries.map(row).collect()
     }
 
-    /// The keys of a table in order, without the table's byte and without reading large values twice.
+    /// The keys of a table in order, without the table's byte.
     ///
     /// # Errors
-    /// [`StoreError`] if the disk fails or a record is damaged.
+    /// [`StoreError`] if the disk fails.
     pub fn keys(&self, table: Table) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.scan(table, |key, _| Ok(key.to_vec()))
+        let keys = self.db.scan_prefix([table as u8]).keys();
+        keys.map(|key| Ok(self.guarded(|| key)?[1..].to_vec())).collect()
     }
 
     /// Every record as (key, payload), while nobody writes: what a backup contains.
@@ -198,28 +257,16 @@ impl Store {
         StoreError::Damaged { path: self.path.clone(), record: Key::describe(&key.0), why: why.to_string() }
     }
 
-    fn scan<T>(
-        &self,
-        table: Table,
-        mut each: impl FnMut(&[u8], Vec<u8>) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        let mut out = Vec::new();
-        for entry in self.db.scan_prefix([table as u8]) {
-            let (key, value) = self.guarded(|| entry)?;
-            out.push(each(&key[1..], self.unseal(&key, &value)?)?);
-        }
-        Ok(out)
-    }
-
     fn open_sled(path: &Path) -> Result<Self, StoreError> {
+        files::make_folder(&path.join(OBJECTS))?;
         let config = sled::Config::new()
-            .path(path)
+            .path(path.join(LOG))
             .cache_capacity(CACHE)
             .segment_size(SEGMENT)
             // Every write is flushed before it counts; a timer would only write the same twice.
             .flush_every_ms(None);
         let db = guard(path, || config.open())?;
-        Ok(Self { path: path.to_owned(), db, write: Mutex::new(()) })
+        Ok(Self { path: path.to_owned(), db, objects: Mutex::default() })
     }
 
     /// Reads everything once: a store that opens is a store that can be read.
@@ -234,12 +281,32 @@ impl Store {
         if found > SCHEMA {
             return Err(StoreError::TooNew { path: self.path.clone(), found, known: SCHEMA });
         }
-        self.dump(|_, _| Ok(()))
+        self.dump(|_, _| Ok(()))?;
+        let mut objects = self.lock();
+        for entry in self.db.iter() {
+            let (key, value) = self.guarded(|| entry)?;
+            if let Sealed::Outside(blob) = self.open_envelope(&key, &value)? {
+                *objects.entry(blob.digest).or_default() += 1;
+            }
+        }
+        // What a crash left between a file and the batch that was to name it, or the other way round.
+        let folder = self.path.join(OBJECTS);
+        let named: BTreeSet<PathBuf> = objects.keys().map(|digest| self.object(*digest)).collect();
+        for entry in fs::read_dir(&folder).map_err(|cause| FileError::new(&folder, cause))?.flatten() {
+            if !named.contains(&entry.path()) {
+                fs::remove_file(entry.path()).map_err(|cause| FileError::new(&entry.path(), cause))?;
+            }
+        }
+        Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        // The mutex guards the disk, not memory: a panic elsewhere leaves nothing half-done here.
-        self.write.lock().unwrap_or_else(PoisonError::into_inner)
+    fn object(&self, digest: Digest) -> PathBuf {
+        self.path.join(OBJECTS).join(digest.to_hex())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Objects> {
+        // A panic in the middle leaves at worst an object too many, which the next open removes.
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn guarded<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
@@ -247,28 +314,47 @@ impl Store {
     }
 
     fn unseal(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let damaged = |why: &str| StoreError::Damaged {
-            path: self.path.clone(),
-            record: Key::describe(key),
-            why: why.into(),
-        };
-        let (head, payload) =
-            value.split_first_chunk::<OVERHEAD>().ok_or_else(|| damaged("it is too short"))?;
-        if head[0] != ENVELOPE {
-            return Err(damaged("unknown envelope"));
+        match self.open_envelope(key, value)? {
+            Sealed::Inside(payload) => Ok(payload.to_vec()),
+            Sealed::Outside(blob) => {
+                let payload = files::read(&self.object(blob.digest))?;
+                if BlobId::of(&payload) == blob {
+                    Ok(payload)
+                } else {
+                    Err(self.broken(key, "its object does not match its digest"))
+                }
+            }
         }
-        if head[1..] != checksum(key, payload) {
-            return Err(damaged("its checksum does not match"));
+    }
+
+    fn open_envelope<'a>(&self, key: &[u8], value: &'a [u8]) -> Result<Sealed<'a>, StoreError> {
+        let (head, content) =
+            value.split_first_chunk::<OVERHEAD>().ok_or_else(|| self.broken(key, "it is too short"))?;
+        if head[1..] != checksum(key, content) {
+            return Err(self.broken(key, "its checksum does not match"));
         }
-        Ok(payload.to_vec())
+        match (head[0], content.split_first_chunk::<32>()) {
+            (INSIDE, _) => Ok(Sealed::Inside(content)),
+            (OUTSIDE, Some((digest, len))) => match len.try_into() {
+                Ok(len) => {
+                    Ok(Sealed::Outside(BlobId { digest: (*digest).into(), len: u64::from_le_bytes(len) }))
+                }
+                Err(_) => Err(self.broken(key, "unknown envelope")),
+            },
+            _ => Err(self.broken(key, "unknown envelope")),
+        }
+    }
+
+    fn broken(&self, key: &[u8], why: &str) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), record: Key::describe(key), why: why.into() }
     }
 }
 
-fn seal(key: &[u8], payload: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(OVERHEAD + payload.len());
-    value.push(ENVELOPE);
-    value.extend_from_slice(&checksum(key, payload));
-    value.extend_from_slice(payload);
+fn seal(key: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(OVERHEAD + content.len());
+    value.push(kind);
+    value.extend_from_slice(&checksum(key, content));
+    value.extend_from_slice(content);
     value
 }
 
@@ -368,7 +454,7 @@ mod tests {
         let key = Key::new(Table::Roster, "hub-1");
         store.write(&[Change::Put(key.clone(), b"true".to_vec())]).unwrap();
         // sled itself is content with these bytes; only our checksum is not.
-        let mut sealed = seal(&key.0, b"true");
+        let mut sealed = seal(&key.0, INSIDE, b"true");
         sealed[OVERHEAD] ^= 1;
         store.db.insert(&key.0, sealed).unwrap();
         store.db.flush().unwrap();
@@ -384,18 +470,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let whole = dir.path().join("whole");
         filled(&whole, 40);
-        let log = fs::read(whole.join("db")).unwrap();
+        let log = fs::read(whole.join("sled/db")).unwrap();
         let end = log.iter().rposition(|byte| *byte != 0).unwrap();
         let (mut recovered, mut refused) = (0, 0);
         for step in 0..24 {
             let path = dir.path().join(format!("torn-{step}"));
-            fs::create_dir_all(path.join("blobs")).unwrap();
-            fs::copy(whole.join("conf"), path.join("conf")).unwrap();
+            fs::create_dir_all(path.join("sled/blobs")).unwrap();
+            fs::copy(whole.join("sled/conf"), path.join("sled/conf")).unwrap();
             // The torn write of a power cut: the tail of the log is zero.
             let cut = end - end * step / 24 - step;
             let mut torn = log.clone();
             torn[cut..].fill(0);
-            fs::write(path.join("db"), torn).unwrap();
+            fs::write(path.join("sled/db"), torn).unwrap();
             match Store::open(&path) {
                 Ok(store) => {
                     recovered += 1;
@@ -418,15 +504,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let whole = dir.path().join("whole");
         filled(&whole, 20);
-        let log = fs::read(whole.join("db")).unwrap();
+        let log = fs::read(whole.join("sled/db")).unwrap();
         let end = log.iter().rposition(|byte| *byte != 0).unwrap();
         for step in 1..24 {
             let path = dir.path().join(format!("flipped-{step}"));
-            fs::create_dir_all(path.join("blobs")).unwrap();
-            fs::copy(whole.join("conf"), path.join("conf")).unwrap();
+            fs::create_dir_all(path.join("sled/blobs")).unwrap();
+            fs::copy(whole.join("sled/conf"), path.join("sled/conf")).unwrap();
             let mut flipped = log.clone();
             flipped[end * step / 24] ^= 0x40;
-            fs::write(path.join("db"), flipped).unwrap();
+            fs::write(path.join("sled/db"), flipped).unwrap();
             if let Ok(store) = Store::open(&path) {
                 for (key, payload) in store.table(Table::Rounds).unwrap() {
                     let n = u64::from_be_bytes(key.as_slice().try_into().unwrap());
@@ -434,5 +520,69 @@ mod tests {
                 }
             }
         }
+    }
+
+    fn objects(path: &Path) -> usize {
+        fs::read_dir(path.join(OBJECTS)).unwrap().count()
+    }
+
+    #[test]
+    fn large_payloads_come_and_go_with_their_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let store = Store::create(&path).unwrap();
+        let (large, other) = (vec![7; 100_000], vec![8; 100_000]);
+        // Two records with the same content share it.
+        store.write(&[put(1, &large), put(2, &large), put(3, &other)]).unwrap();
+        assert_eq!(objects(&path), 2);
+        store.write(&[Change::Delete(Key::number(Table::Rounds, 1)), put(3, b"small now")]).unwrap();
+        assert_eq!(objects(&path), 1);
+        drop(store);
+        // A crash left an object that nothing names.
+        fs::write(path.join(OBJECTS).join(Digest::of(b"orphan").to_hex()), "orphan").unwrap();
+        let store = Store::open(&path).unwrap();
+        assert_eq!(objects(&path), 1);
+        assert_eq!(store.read(&Key::number(Table::Rounds, 2)).unwrap().unwrap(), large);
+        store.write(&[put(2, &large)]).unwrap();
+        assert_eq!(store.read(&Key::number(Table::Rounds, 2)).unwrap().unwrap(), large);
+        store.write(&[Change::Delete(Key::number(Table::Rounds, 2))]).unwrap();
+        assert_eq!(objects(&path), 0);
+    }
+
+    #[test]
+    fn a_lost_or_damaged_object_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        Store::create(&path).unwrap().write(&[put(5, &[7; 100_000])]).unwrap();
+        let object = fs::read_dir(path.join(OBJECTS)).unwrap().next().unwrap().unwrap().path();
+        fs::write(&object, [7; 99_999]).unwrap();
+        let error = Store::open(&path).err().unwrap().to_string();
+        assert!(error.contains("record rounds/5: its object does not match its digest"), "{error}");
+        fs::remove_file(&object).unwrap();
+        let error = Store::open(&path).err().unwrap().to_string();
+        assert!(error.contains(&object.display().to_string()), "{error}");
+    }
+
+    /// sled alone would take twenty times of what is kept here.
+    #[test]
+    fn the_disk_holds_what_is_kept_and_little_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let store = Store::create(&path).unwrap();
+        for n in 0..150u64 {
+            let release: Vec<u8> = (0..50_000u64).map(|i| (i * 31 + n) as u8).collect();
+            let mut changes = vec![
+                Change::Put(Key::number(Table::Releases, n), release),
+                Change::Put(Key::number(Table::Rounds, n), vec![n as u8; 500]),
+            ];
+            changes.extend(n.checked_sub(10).map(|old| Change::Delete(Key::number(Table::Releases, old))));
+            store.write(&changes).unwrap();
+        }
+        let size = |folder: &str| -> u64 {
+            let entries = fs::read_dir(path.join(folder)).unwrap();
+            entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+        };
+        assert_eq!(size(OBJECTS), 10 * 50_000);
+        assert!(size(LOG) + size("sled/blobs") < 4 << 20, "{} + {}", size(LOG), size("sled/blobs"));
     }
 }
