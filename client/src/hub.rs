@@ -1,7 +1,7 @@
 //! The loop around the participant: connect, carry messages, train, report, and come back after whatever happens.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -240,7 +240,7 @@ impl Driver {
         let folder = self.hub.folder.path().to_owned();
         tokio::task::spawn_blocking(move || {
             // A hub that is gone has no use for the result.
-            let _ = results.send(work(job, &cache, hands.as_ref(), &about, folder));
+            let _ = results.send(work(job, &cache, hands.as_ref(), &about, &folder));
         });
     }
 
@@ -324,7 +324,7 @@ impl Driver {
 }
 
 /// Trains or evaluates; an evaluation also refreshes the person's report.
-fn work(job: Job, cache: &Mutex<Cache>, hands: &dyn Hands, about: &About, folder: PathBuf) -> JobResult {
+fn work(job: Job, cache: &Mutex<Cache>, hands: &dyn Hands, about: &About, folder: &Path) -> JobResult {
     let (foundation, release) = job.blobs();
     let loaded = {
         let mut cache = lock(cache);
@@ -344,7 +344,7 @@ fn work(job: Job, cache: &Mutex<Cache>, hands: &dyn Hands, about: &About, folder
         let written = hands
             .report(&task, about)
             .map_err(|error| error.to_string())
-            .and_then(|report| report::keep(&folder, &report).map_err(|error| error.to_string()));
+            .and_then(|report| report::keep(folder, &report).map_err(|error| error.to_string()));
         if let Err(error) = written {
             warn!(error, "no report");
         }

@@ -109,6 +109,20 @@ impl Folder {
         }
     }
 
+    /// As [`Folder::open`], but waits a moment for a process that was just killed to let go.
+    ///
+    /// # Errors
+    /// As [`Folder::open`].
+    pub fn wait(path: &Path) -> Result<Self, IdentityError> {
+        let began = Instant::now();
+        loop {
+            match Self::open(path) {
+                Err(IdentityError::Busy(_)) if began.elapsed() < BUSY => std::thread::sleep(BUSY / 100),
+                other => return other,
+            }
+        }
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
