@@ -66,7 +66,7 @@ impl Default for DataConfig {
 impl Default for Network {
     fn default() -> Self {
         Self {
-            keep_alive_seconds: 15.0,
+            keep_alive_seconds: 5.0,
             idle_seconds: 60.0,
             backoff_seconds: 1.0,
             longest_backoff_seconds: 60.0,

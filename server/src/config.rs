@@ -54,7 +54,7 @@ pub struct Limits {
     pub handshakes: u32,
     /// Messages that may wait for one client before its connection is dropped. Default 64.
     pub outbound_messages: u32,
-    /// Seconds of silence after which a connection is dead. Clients ask for life signs three times as often. Default 60.
+    /// Seconds of silence after which a connection is dead. Default 60.
     pub idle_seconds: u32,
 }
 
