@@ -89,7 +89,7 @@ fn a_chronological_cut_hides_the_later_part_from_training_and_counts_only_it() {
         version: Version(0),
         plan: task.plan.clone(),
         foundation: file,
-        weights: task.weights.clone(),
+        weights: task.weights,
     };
     let result = client(&night).evaluate(&evaluation).unwrap();
     let counted = night.stages[cut + 10..].iter().flatten().count();
