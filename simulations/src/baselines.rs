@@ -179,8 +179,9 @@ impl Bench {
             let mut stager = self.initial()?;
             let nights = prepared(&stager, &self.people.nights_of_all(std::slice::from_ref(donor)))?;
             self.fit(&mut stager, &nights, self.scenario.passes(), 1 + number as u64)?;
-            let scores =
-                score(&self.people, &self.fold.test, self.task(), |night| Ok(stager.predict(night)?.argmax()))?;
+            let scores = score(&self.people, &self.fold.test, self.task(), |night| {
+                Ok(stager.predict(night)?.argmax())
+            })?;
             for (person, confusion) in scores {
                 match total.get_mut(&person) {
                     Some(sum) => sum.merge(&confusion)?,

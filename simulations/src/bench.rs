@@ -7,7 +7,9 @@ use std::time::Instant as Clock;
 
 use bytes::Bytes;
 use serde::Serialize;
-use somnus_model::{DeviceKind, Foundations, ModelError, NetConfig, NightPart, NightTrainer, Prepared, Stager};
+use somnus_model::{
+    DeviceKind, Foundations, ModelError, NetConfig, NightPart, NightTrainer, Prepared, Stager,
+};
 use somnus_protocol::checkpoint::{CheckpointError, bytes_of};
 use somnus_protocol::config::FederationConfig;
 use somnus_protocol::coordinator::Event;
@@ -244,14 +246,13 @@ fn median(mut values: Vec<f64>) -> f64 {
     if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
 }
 
-/// Processor time of this process so far, all threads; 0 where the system does not tell.
+/// Processor time of this process so far, with the threads that have ended; 0 where the system does not tell.
 fn cpu_seconds() -> f64 {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
-    let of_thread = |path: std::path::PathBuf| {
-        let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    threads.flatten().filter_map(|entry| of_thread(entry.path())).sum::<f64>() / 1e9
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program is in parentheses and may hold anything; user and system time are fields 14 and 15.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 #[cfg(test)]

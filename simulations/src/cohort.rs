@@ -122,7 +122,10 @@ mod tests {
         assert_eq!(error, "1 people with a usable night, at least 2 are needed");
         scenario.nights.min_epochs = 5000;
         let error = People::of(&scenario, None).map(drop).unwrap_err().to_string();
-        assert!(error.starts_with("0 people with a usable night, at least 2 are needed; 1 nights"), "{error}");
+        assert!(
+            error.starts_with("0 people with a usable night, at least 2 are needed; 1 nights"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -133,7 +136,8 @@ mod tests {
         scenario.data = DataConfig::SleepAccel {};
         let error = People::of(&scenario, None).map(drop).unwrap_err().to_string();
         assert!(error.ends_with("give their folder with --data DIR"), "{error}");
-        let error = People::of(&scenario, Some(Path::new("/no/such/folder"))).map(drop).unwrap_err().to_string();
+        let error =
+            People::of(&scenario, Some(Path::new("/no/such/folder"))).map(drop).unwrap_err().to_string();
         assert!(error.contains("/no/such/folder"), "{error}");
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! * [`world`] drives one coordinator and many participants in virtual time; [`agenda`] is what happens next,
 //!   [`network`] how long things take, [`blobs`] the clients' disks, [`executor`] the threads that really train;
-//! * [`transport`] chooses between that world and real QUIC on this machine; the release is the same;
+//! * [`transport`] chooses between that world and [`quic`] on this machine; the release is the same;
 //! * [`scenario`] is the TOML file, [`cohort`] its people and folds, [`recipe`] the exact federation of one fold and
 //!   seed: rules, foundation, clients;
 //! * [`baselines`] and [`time_only`] are the other rows of the table, [`study`] all of it, with one summary;
@@ -20,6 +20,7 @@ pub mod executor;
 pub mod memory;
 pub mod network;
 pub mod progress;
+pub mod quic;
 pub mod recipe;
 pub mod rss;
 pub mod scenario;

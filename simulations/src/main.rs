@@ -90,8 +90,7 @@ fn synth(args: &SynthArgs) -> anyhow::Result<()> {
     let config = synthetic::SyntheticConfig { people: args.people, seed: args.seed, ..Default::default() };
     for index in 0..args.people {
         for recording in synthetic::recordings_of(&config, index) {
-            let folder =
-                if args.split { args.out.join(recording.person.as_str()) } else { args.out.clone() };
+            let folder = if args.split { args.out.join(recording.person.as_str()) } else { args.out.clone() };
             sleep_accel::write(&folder, &recording)?;
         }
     }
@@ -134,7 +133,11 @@ fn bench(args: &BenchArgs) -> anyhow::Result<()> {
                 writeln!(
                     stdout,
                     "server of {} weights: {:.1} MiB with {few} clients, {:.1} MiB with {many}: {:+.1} MiB (at most {:.0})",
-                    memory.weights, memory.few_mib, memory.many_mib, memory.growth_mib, memory::ALLOWED_MIB
+                    memory.weights,
+                    memory.few_mib,
+                    memory.many_mib,
+                    memory.growth_mib,
+                    memory::ALLOWED_MIB
                 )?;
             }
         }

@@ -49,7 +49,8 @@ pub fn measure() -> std::io::Result<Memory> {
             .args(["bench", "memory-of", &clients.to_string(), &WEIGHTS.to_string()])
             .output()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        text.parse().map_err(|_| std::io::Error::other(format!("the server with {clients} clients said {text:?}")))
+        text.parse()
+            .map_err(|_| std::io::Error::other(format!("the server with {clients} clients said {text:?}")))
     };
     let (few_mib, many_mib) = (peak(CLIENTS[0])?, peak(CLIENTS[1])?);
     Ok(Memory { weights: WEIGHTS, few_mib, many_mib, growth_mib: many_mib - few_mib })
@@ -81,7 +82,9 @@ pub fn server(clients: u32, weights: usize) -> f64 {
         server.handle(now, input);
         loop {
             match server.poll() {
-                Output::Send(client, message) => answer(&mut server, now, client, message, weights, &mut inputs),
+                Output::Send(client, message) => {
+                    answer(&mut server, now, client, message, weights, &mut inputs)
+                }
                 // A server has one job at a time and its result comes before other messages, as on an idle machine.
                 Output::Run(job) => inputs.push_front(Input::Finished(job.run())),
                 Output::Persist(_) | Output::Event(_) => {}
@@ -112,7 +115,10 @@ fn answer(
         ToClient::Upload { round, offset } => {
             for from in (offset as usize..len).step_by(CHUNK) {
                 let bytes = part(&client, from, CHUNK.min(len - from));
-                server.handle(now, Input::Message(client.clone(), ToServer::Part { round, offset: from as u64, bytes }));
+                server.handle(
+                    now,
+                    Input::Message(client.clone(), ToServer::Part { round, offset: from as u64, bytes }),
+                );
             }
         }
         ToClient::Evaluate(examination) => {
@@ -126,7 +132,8 @@ fn answer(
 
 /// Some bytes of a client's update: small weights that depend on the client and the place.
 fn part(client: &ClientId, from: usize, len: usize) -> Bytes {
-    let own = client.as_str().bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    let own =
+        client.as_str().bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     let weight = |at: usize| ((at as u32).wrapping_mul(own) >> 20) as f32 * 1e-6;
     (from / 4..(from + len) / 4).flat_map(|at| weight(at).to_le_bytes()).collect()
 }

@@ -16,9 +16,12 @@ struct Inner {
     total: u64,
     done: AtomicU64,
     start: Instant,
-    /// Not a terminal: print a line at every tenth.
-    lines: bool,
+    /// Not a terminal: print a line now and then. Seconds at which the last one was printed.
+    lines: Option<AtomicU64>,
 }
+
+/// Seconds between two lines.
+const PAUSE: u64 = 10;
 
 impl Progress {
     /// A run of `total` training steps, shown on standard error.
@@ -26,16 +29,16 @@ impl Progress {
     pub fn new(total: u64) -> Self {
         let lines = !std::io::stderr().is_terminal();
         let target = if lines { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) };
-        Self::with(total, target, lines)
+        Self::with(total, target, lines.then(AtomicU64::default))
     }
 
     /// Shows nothing.
     #[must_use]
     pub fn hidden() -> Self {
-        Self::with(0, ProgressDrawTarget::hidden(), false)
+        Self::with(0, ProgressDrawTarget::hidden(), None)
     }
 
-    fn with(total: u64, target: ProgressDrawTarget, lines: bool) -> Self {
+    fn with(total: u64, target: ProgressDrawTarget, lines: Option<AtomicU64>) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), target);
         let style = ProgressStyle::with_template(
             "{elapsed_precise} {bar:30} {percent:>3} % of {human_len} training steps, {eta} left  {msg}",
@@ -50,17 +53,19 @@ impl Progress {
     pub fn steps(&self, steps: u64) {
         let inner = &*self.0;
         inner.bar.inc(steps);
-        let before = inner.done.fetch_add(steps, Ordering::Relaxed);
-        let tenth = |done: u64| if inner.total == 0 { 0 } else { (done * 10 / inner.total).min(10) };
-        let now = tenth(before + steps);
-        if inner.lines && now > tenth(before) {
-            let seconds = inner.start.elapsed().as_secs_f64();
-            let left = seconds * (10 - now) as f64 / now as f64;
+        let done = inner.done.fetch_add(steps, Ordering::Relaxed) + steps;
+        let Some(last) = &inner.lines else { return };
+        let seconds = inner.start.elapsed().as_secs_f64();
+        let before = last.load(Ordering::Relaxed);
+        let due = before + PAUSE <= seconds as u64;
+        // Of threads that come at once, one prints.
+        if due && last.compare_exchange(before, seconds as u64, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            let left = seconds / done as f64 * inner.total.saturating_sub(done) as f64;
             // Nobody may be listening on standard error; that is no reason to stop.
             let _ = writeln!(
                 std::io::stderr(),
-                "{}0 % of {} training steps after {seconds:.0} s, about {left:.0} s left",
-                now,
+                "{done} of {} training steps after {seconds:.0} s, about {left:.0} s left",
                 inner.total
             );
         }

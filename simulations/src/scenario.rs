@@ -147,8 +147,8 @@ impl Scenario {
     /// [`ScenarioError`] naming the file, the line or key, and the nearest key that exists.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
         let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ScenarioError::Read { path: name(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ScenarioError::Read { path: name(), source })?;
         Self::from_text(&text).map_err(|source| ScenarioError::Config { path: name(), source })
     }
 
@@ -188,8 +188,7 @@ impl Scenario {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let refuse =
-            |key: &str, why: String| Err(ConfigError::Value { key: key.to_owned(), why });
+        let refuse = |key: &str, why: String| Err(ConfigError::Value { key: key.to_owned(), why });
         if self.name.is_empty() || self.name.len() > 100 {
             return refuse("name", "1 to 100 characters are needed".into());
         }
@@ -210,7 +209,8 @@ impl Scenario {
         self.net.check().or_else(|error| refuse("net", error.to_string()))?;
         self.world.check()?;
         // Cohort and thresholds are the fold's when everybody takes part.
-        let federation = if self.everyone { for_everyone(&self.federation, 1) } else { self.federation.clone() };
+        let federation =
+            if self.everyone { for_everyone(&self.federation, 1) } else { self.federation.clone() };
         federation.check().map(drop).map_err(|error| match error {
             ConfigError::Value { key, why } => ConfigError::Value { key: format!("federation.{key}"), why },
             other => other,
@@ -275,7 +275,10 @@ mod tests {
         let cases = [
             ("fold = 3\n".to_owned() + base, "line 1: unknown key `fold`; did you mean `folds`?"),
             (base.to_owned() + "round = 3\n", "line 6: unknown key `round`; did you mean `rounds`?"),
-            (base.replace("'synthetic'", "'synthetic'\npeple = 3"), "unknown key `peple`; did you mean `people`?"),
+            (
+                base.replace("'synthetic'", "'synthetic'\npeple = 3"),
+                "unknown key `peple`; did you mean `people`?",
+            ),
             ("seeds = [4, 4]\n".to_owned() + base, "`seeds`: 4 is there twice"),
             ("folds = 1\n".to_owned() + base, "`folds`: 1 is not within 2 to 1,000"),
             ("task = 'five'\n".to_owned() + base, "line 1: unknown variant `five`"),

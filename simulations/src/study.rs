@@ -13,8 +13,8 @@ use somnus_protocol::participant;
 use somnus_protocol::record::{Outcome as RoundOutcome, RoundRecord};
 use somnus_protocol::time::Instant;
 use somnus_report::{
-    ClientResult, Comparison, Confusion, ConfusionError, Excluded, Metrics, NightOptions, NightResult, Row,
-    RowError, RoundResult, Staging, Summary,
+    ClientResult, Comparison, Confusion, ConfusionError, Excluded, Metrics, NightOptions, NightResult,
+    RoundResult, Row, RowError, Staging, Summary,
 };
 use somnus_signals::{Night, StreamKind, Task};
 
@@ -232,7 +232,8 @@ fn federate(
     means: Means,
     progress: &Progress,
 ) -> Result<Federated, StudyError> {
-    let mut all = Federated { scores: Vec::new(), clients: Vec::new(), rounds: Vec::new(), releases: Vec::new() };
+    let mut all =
+        Federated { scores: Vec::new(), clients: Vec::new(), rounds: Vec::new(), releases: Vec::new() };
     for (number, seed) in scenario.seeds.iter().copied().enumerate() {
         let mut scores = Scores::new();
         let mut histories = Vec::new();
@@ -252,7 +253,8 @@ fn federate(
             let sha256 = Digest::of(&outcome.weights).to_hex();
             all.releases.push(ReleaseId { seed, fold: index, sha256 });
             let stager = released(&recipe, &outcome, scenario)?;
-            let scored = score(people, &fold.test, scenario.task, |night| Ok(stager.predict(night)?.argmax()));
+            let scored =
+                score(people, &fold.test, scenario.task, |night| Ok(stager.predict(night)?.argmax()));
             scores.extend(scored.map_err(|source| StudyError::Baseline { row: FEDERATED, source })?);
             if number == 0 {
                 for person in &fold.test {
@@ -336,7 +338,8 @@ fn merged_rounds(histories: &[(Recipe, Outcome)]) -> Result<Vec<RoundResult>, Co
                 let Some(evaluation) = record.evaluations.get(&client_id(person)) else { continue };
                 let classes = usize::from(evaluation.classes);
                 let counts = evaluation.confusion.chunks_exact(classes);
-                let rows: Vec<Vec<u64>> = counts.map(|r| r.iter().copied().map(u64::from).collect()).collect();
+                let rows: Vec<Vec<u64>> =
+                    counts.map(|r| r.iter().copied().map(u64::from).collect()).collect();
                 let confusion = Confusion::try_from(rows)?;
                 match &mut held_out {
                     Some(sum) => sum.merge(&confusion)?,

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::network::WorldConfig;
+use crate::quic::{self, QuicError};
 use crate::world::{self, Federation, Observer, Outcome, WorldError};
 
 /// The way that messages take.
@@ -21,6 +22,9 @@ pub enum TransportError {
     /// In virtual time.
     #[error(transparent)]
     World(#[from] WorldError),
+    /// Over QUIC.
+    #[error(transparent)]
+    Quic(#[from] QuicError),
 }
 
 impl Transport {
@@ -46,7 +50,7 @@ impl Transport {
     ) -> Result<Outcome, TransportError> {
         match self {
             Self::Memory => Ok(world::run(federation, world, jobs, observer)?),
-            Self::Quic => unimplemented!(),
+            Self::Quic => Ok(quic::run(federation, jobs, observer)?),
         }
     }
 }

@@ -67,6 +67,7 @@ fn rules() -> FederationConfig {
         min_clients: 6,
         min_reports: 6,
         upload_slots: 2,
+        average_late: 0.0,
         danger_plain_aggregation: true,
         strategy: StrategyConfig::FedAvgM { momentum: 0.5, rate: 1.0 },
         plan: TrainPlan { learning_rate: 0.1, ..TrainPlan::default() },

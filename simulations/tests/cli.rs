@@ -1,0 +1,163 @@
+//! The program itself: what it writes, and what it says when it cannot.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use somnus_report::Summary;
+use somnus_signals::sleep_accel;
+
+fn sim(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_somnus-sim")).args(arguments).output().unwrap()
+}
+
+fn config(name: &str) -> String {
+    format!("{}/../configs/sim/{name}.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn summary(folder: &Path) -> Summary {
+    Summary::from_json(&std::fs::read_to_string(folder.join("summary.json")).unwrap()).unwrap()
+}
+
+/// Runs, expects a refusal, and returns its one line.
+fn refusal(arguments: &[&str]) -> String {
+    let output = sim(arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?} was not refused");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    said.trim().to_owned()
+}
+
+#[test]
+fn a_run_writes_everything_and_the_same_seed_gives_the_same_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, more: &[&str]| -> (PathBuf, String) {
+        let out = folder.path().join(name);
+        let smoke = config("smoke");
+        let output = sim(&[&["run", &smoke, "--out", text(&out)], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (out, String::from_utf8(output.stdout).unwrap())
+    };
+    let (one, printed) = run("one", &["--jobs", "1"]);
+    let (two, _) = run("two", &["--jobs", "2"]);
+    let (other, _) = run("other", &["--seed", "9"]);
+    for row in ["majority", "time-of-night only", "local-only", "shuffled labels", "central", "federated"] {
+        assert!(printed.lines().any(|line| line.starts_with(row)), "{row} is not in\n{printed}");
+    }
+    let found = summary(&one);
+    assert_eq!(found.reproducible(), summary(&two).reproducible());
+    assert_ne!(found.rows, summary(&other).rows);
+    assert_eq!(found.clients.len(), 4);
+    assert!(found.clients.iter().all(|client| client.role == "held-out"));
+    for client in &found.clients {
+        for kind in ["html", "json", "csv"] {
+            assert!(one.join(format!("clients/{}.{kind}", client.id)).is_file());
+        }
+    }
+    assert!(one.join("report.html").is_file());
+    assert_eq!(found.rounds.len(), 2);
+    assert!(found.rounds.iter().all(|round| round.reported == 4 && round.evaluation.is_some()));
+    // The clients' matrices are the federated row's.
+    let federated = found.rows.iter().find(|row| row.name == "federated").unwrap();
+    for client in &found.clients {
+        assert_eq!(client.confusion, federated.subjects[&client.id]);
+    }
+    // Rows on the same split score the same epochs.
+    let epochs: Vec<u64> =
+        found.rows.iter().filter(|row| !row.name.starts_with("own night")).map(|row| row.pooled.n).collect();
+    assert!(epochs.iter().all(|n| *n == epochs[0]), "{epochs:?}");
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line_that_names_the_culprit() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let scenario = at("wrong.toml");
+    std::fs::write(&scenario, "name = 'x'\nfold = 3\n").unwrap();
+    let said = refusal(&["run", text(&scenario)]);
+    assert!(said.ends_with("wrong.toml: line 2: unknown key `fold`; did you mean `folds`?"), "{said}");
+    let said = refusal(&["run", "no/such.toml"]);
+    assert!(said.contains("no/such.toml: "), "{said}");
+
+    let real = config("sleep-accel");
+    let said = refusal(&["run", &real]);
+    assert!(
+        said.contains("scenario `sleep-accel` reads recordings") && said.contains("--data DIR"),
+        "{said}"
+    );
+    let said = refusal(&["run", &real, "--data", text(&at("nothing-here"))]);
+    assert!(said.contains("nothing-here"), "{said}");
+    let said = refusal(&["run", &config("smoke"), "--data", "anywhere"]);
+    assert!(said.contains("--data does not apply"), "{said}");
+
+    std::fs::write(at("file"), "not a folder").unwrap();
+    let said = refusal(&["run", &config("smoke"), "--out", text(&at("file/out"))]);
+    assert!(said.contains("cannot create the folder") && said.contains("file/out"), "{said}");
+    let said = refusal(&["foundation", "--out", text(&at("file/model.safetensors"))]);
+    assert!(said.contains("file"), "{said}");
+    let said = refusal(&["synth", "--out", text(&at("file")), "--people", "1"]);
+    assert!(said.contains("file"), "{said}");
+    let said = refusal(&["synth", "--out", text(&at("none")), "--people", "0"]);
+    assert!(said.contains("--people"), "{said}");
+}
+
+#[test]
+fn nobody_with_a_usable_night_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    assert!(sim(&["synth", "--out", text(&data), "--people", "2", "--seed", "4"]).status.success());
+    std::fs::remove_dir_all(data.join("heart_rate")).unwrap();
+    let said = refusal(&["run", &config("sleep-accel"), "--data", text(&data)]);
+    assert!(said.contains("0 people with a usable night, at least 2 are needed"), "{said}");
+    assert!(said.contains("2 nights were left out") && said.contains("synthetic-0000"), "{said}");
+}
+
+#[test]
+fn synthetic_people_on_disk_are_those_in_memory_and_may_be_split_over_hubs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, hubs) = (folder.path().join("all"), folder.path().join("hubs"));
+    for (out, more) in [(&all, &[][..]), (&hubs, &["--split"][..])] {
+        let arguments = [&["synth", "--out", text(out), "--people", "3", "--seed", "4"], more].concat();
+        let output = sim(&arguments);
+        assert!(output.status.success());
+    }
+    let people = sleep_accel::people(&all).unwrap();
+    assert_eq!(people.len(), 3);
+    for person in &people {
+        let own = sleep_accel::load(&hubs.join(person.as_str())).unwrap();
+        assert_eq!(own, sleep_accel::load_person(&all, person).unwrap());
+    }
+}
+
+#[test]
+fn a_foundation_is_a_checkpoint_and_depends_on_its_seed_alone() {
+    use somnus_protocol::checkpoint::Checkpoint;
+
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, seed: &str| {
+        let out = folder.path().join(name);
+        assert!(sim(&["foundation", "--out", text(&out), "--seed", seed]).status.success());
+        std::fs::read(out).unwrap()
+    };
+    let (one, again, other) = (write("a", "1"), write("b", "1"), write("c", "2"));
+    assert_eq!(one, again);
+    assert_ne!(one, other);
+    assert_eq!(Checkpoint::from_bytes(&one).unwrap().manifest.name, "somnus-initial");
+}
+
+#[test]
+fn a_server_needs_no_more_memory_for_two_hundred_clients_than_for_ten() {
+    let peak = |clients: &str| -> f64 {
+        let output = sim(&["bench", "memory-of", clients, "250000"]);
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    };
+    let (few, many) = (peak("10"), peak("200"));
+    if few == 0.0 {
+        println!("SKIPPED a_server_needs_no_more_memory: /proc/self/status is absent");
+        return;
+    }
+    assert!(many - few < 5.0, "{few} MiB with 10 clients, {many} MiB with 200");
+}

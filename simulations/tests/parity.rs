@@ -1,0 +1,72 @@
+//! One scenario, one release: bit for bit the same from one thread, from two, through the codec and over QUIC.
+
+use std::path::Path;
+
+use somnus_protocol::ids::Version;
+use somnus_sim::cohort::People;
+use somnus_sim::network::WorldConfig;
+use somnus_sim::recipe::recipe;
+use somnus_sim::scenario::Scenario;
+use somnus_sim::transport::Transport;
+use somnus_sim::world::Outcome;
+
+fn smoke() -> Scenario {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/sim");
+    Scenario::load(&folder.join("smoke.toml")).unwrap()
+}
+
+fn release(transport: Transport, wire: bool, jobs: usize, seed: u64) -> Outcome {
+    let scenario = smoke();
+    let people = People::of(&scenario, None).unwrap();
+    let recipe = recipe(&scenario, &people, &people.folds[0], seed).unwrap();
+    let world = WorldConfig { wire, ..scenario.world };
+    transport.run(&recipe.federation, &world, jobs, &mut ()).unwrap()
+}
+
+#[test]
+fn one_thread_two_threads_the_codec_and_quic_give_the_same_release() {
+    let one = release(Transport::Memory, false, 1, 7);
+    assert_eq!(one.version, Version(2));
+    let others = [
+        release(Transport::Memory, false, 2, 7),
+        release(Transport::Memory, true, 2, 7),
+        release(Transport::Quic, false, 1, 7),
+        release(Transport::Quic, false, 2, 7),
+    ];
+    for other in others {
+        assert_eq!(one.weights, other.weights);
+        assert_eq!(one.evaluations, other.evaluations);
+        for (a, b) in one.rounds.iter().zip(&other.rounds) {
+            assert_eq!((&a.cohort, &a.counted, a.examples), (&b.cohort, &b.counted, b.examples));
+            assert_eq!((a.loss.to_bits(), &a.evaluations), (b.loss.to_bits(), &b.evaluations));
+            assert_eq!((a.bytes_up, a.bytes_down), (b.bytes_up, b.bytes_down));
+        }
+        assert_eq!(one.rounds.len(), other.rounds.len());
+    }
+    assert_ne!(one.weights, release(Transport::Memory, false, 2, 8).weights);
+}
+
+/// The federation's own counts are those of the release scored outside of it.
+#[test]
+fn what_clients_count_is_what_the_release_scores() {
+    use somnus_model::Stager;
+    use somnus_protocol::checkpoint::{Checkpoint, floats};
+    use somnus_sim::baselines::score;
+
+    let scenario = smoke();
+    let people = People::of(&scenario, None).unwrap();
+    let fold = &people.folds[1];
+    let recipe = recipe(&scenario, &people, fold, 1).unwrap();
+    let outcome = Transport::Memory.run(&recipe.federation, &scenario.world, 2, &mut ()).unwrap();
+    let foundation = Checkpoint::from_bytes(&recipe.federation.start.foundation).unwrap();
+    let mut stager = Stager::from_checkpoint(&foundation, scenario.device).unwrap();
+    stager.set_trainable(recipe.rules.plan.trainable, &floats(&outcome.weights)).unwrap();
+    let everyone: Vec<_> = fold.train.iter().chain(&fold.test).cloned().collect();
+    let scores =
+        score(&people, &everyone, scenario.task, |night| Ok(stager.predict(night)?.argmax())).unwrap();
+    assert_eq!(outcome.evaluations.len(), everyone.len());
+    for (client, (_, evaluation)) in &outcome.evaluations {
+        let counted: Vec<u64> = evaluation.confusion.iter().copied().map(u64::from).collect();
+        assert_eq!(scores[client.as_str()].to_rows().concat(), counted, "{client}");
+    }
+}
