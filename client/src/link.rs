@@ -181,6 +181,10 @@ pub fn explain(error: &ConnectionError, purpose: Purpose) -> LinkError {
     }
     // Alert numbers: RFC 8446 section 6.
     match error {
+        // CONNECTION_REFUSED (RFC 9000 section 20.1): turned away before the handshake.
+        ConnectionError::ConnectionClosed(close) if u64::from(close.error_code) == 2 => {
+            LinkError::Closed(Close::Full, String::new())
+        }
         ConnectionError::ConnectionClosed(close) => match alert(u64::from(close.error_code)) {
             Some(44) => LinkError::Revoked(purpose),
             Some(45) => LinkError::Expired(purpose),

@@ -165,3 +165,24 @@ async fn a_second_connection_of_a_client_replaces_the_first() {
     assert!(server.live.running().connected.contains(&id("ann")));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_says_so_before_any_cryptography() {
+    let world = World::new(ROUNDS);
+    let path = world.dir.path().join("fed/server.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("# connections = 1024", "connections = 1")).unwrap();
+    let server = world.serve();
+    let ann = enrolled(&world, &server, "ann").await;
+    // The connection of the enrolment is only just ending.
+    let first = loop {
+        match dial(&server, ALPN, Some((ann.0.clone(), ann.1.clone_key()))).await {
+            Ok(connection) => break connection,
+            Err(error) => assert_eq!(explain(&error, Purpose::Run).to_string(), "the server is full"),
+        }
+    };
+    let second = dial(&server, ALPN, Some(ann)).await.unwrap_err();
+    assert_eq!(explain(&second, Purpose::Run).to_string(), "the server is full");
+    assert!(first.close_reason().is_none());
+    server.stop().await;
+}
