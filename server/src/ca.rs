@@ -12,6 +12,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData,
     SerialNumber, date_time_ymd,
 };
+use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -160,6 +161,20 @@ impl ServerIdentity {
         let key = PrivateKeyDer::from_pem_slice(&files::read(&path)?)
             .map_err(|why| unusable(&path, format!("not a private key: {why}")))?;
         Ok(Self { chain, key })
+    }
+
+    /// 32 secret bytes for one use, the same in every life of the server (HKDF-SHA256, RFC 5869).
+    ///
+    /// # Errors
+    /// [`IdentityError::Entropy`] never, for lengths within HKDF's limit.
+    pub fn derive(&self, label: &[u8]) -> Result<[u8; 32], IdentityError> {
+        let mut out = [0; 32];
+        Salt::new(HKDF_SHA256, label)
+            .extract(self.key.secret_der())
+            .expand(&[], HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut out))
+            .map_err(|_| IdentityError::Entropy)?;
+        Ok(out)
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::time::{Instant as Moment, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::audit::AuditEvent;
-use crate::ca::entropy;
+use crate::ca::ServerIdentity;
 use crate::connection::{FromPeer, Hall, Link};
 use crate::control::Control;
 use crate::endpoint;
@@ -39,10 +39,13 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// How long a server that ends waits for its connections to end.
 const LAST_PACKETS: Duration = Duration::from_secs(1);
 
+/// What the federation's seed is derived from the server's key with.
+const SEED_LABEL: &[u8] = b"somnus/1 federation seed";
+
 /// How to serve.
 #[derive(Default)]
 pub struct Options {
-    /// Chance; the operating system's if none. A fixed seed is for tests: it makes selections predictable.
+    /// Chance; derived from the server's own key if none. A known seed is for tests: it makes selections predictable.
     pub seed: Option<Seed>,
     /// Whether to end once all releases are made.
     pub until_finished: bool,
@@ -78,7 +81,10 @@ impl Server {
         let at = |source: ConfigError| OpenError::Config { path: federation.folder.join(CONFIG), source };
         let rounds = federation.config.rounds.clone().map_err(at)?;
         let saved = federation.history.snapshot(&federation.model(), rounds.trainable())?;
-        let seed = options.seed.map_or_else(|| entropy().map(Seed::new), Ok)?;
+        // The same in every life of this server: a round that a crash interrupted opens again with the same seeds, so
+        // updates that hubs have for it still count.
+        let own = || ServerIdentity::load(&federation.folder)?.derive(SEED_LABEL).map(Seed::new);
+        let seed = options.seed.map_or_else(own, Ok)?;
         let coordinator = Coordinator::new(rounds, saved, seed);
         let gate = Arc::new(Gate::new(Arc::clone(&federation.registry))?);
         let endpoint = endpoint::open(&federation, Arc::clone(&gate))?;

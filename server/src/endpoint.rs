@@ -10,7 +10,6 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
-use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::hmac;
 use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
@@ -30,8 +29,9 @@ const RECEIVE_WINDOW: u32 = 1 << 20;
 const SEND_WINDOW: u64 = 1 << 20;
 /// Bytes kept per peer, and in all, before its handshake has begun.
 const EARLY_BYTES: u64 = 16 * 1024;
-/// What of the server's key quinn's keys are derived with.
+/// What quinn's secrets are derived from the server's key with.
 const RESET_LABEL: &[u8] = b"somnus/1 quic stateless reset";
+const CONNECTION_LABEL: &[u8] = b"somnus/1 quic connection ids";
 
 /// Opens the UDP port.
 ///
@@ -88,17 +88,8 @@ fn transport(limits: Limits) -> TransportConfig {
 /// The keys of stateless resets (RFC 9000 section 10.3) and connection ids come from the server's own key, so that a
 /// server that was killed and started again tells its clients at once that their connections are gone.
 fn endpoint_config(identity: &ServerIdentity) -> Result<EndpointConfig, IdentityError> {
-    let secret = Salt::new(HKDF_SHA256, RESET_LABEL).extract(identity.key.secret_der());
-    let derive = |what: &[u8]| {
-        let mut out = [0; 32];
-        secret
-            .expand(&[what], HKDF_SHA256)
-            .and_then(|okm| okm.fill(&mut out))
-            .map_err(|_| IdentityError::Entropy)?;
-        Ok::<[u8; 32], IdentityError>(out)
-    };
-    let reset = hmac::Key::new(hmac::HMAC_SHA256, &derive(b"reset")?);
-    let ids = u64::from_le_bytes(derive(b"connection ids")?[..8].try_into().expect("8 of 32 bytes"));
+    let reset = hmac::Key::new(hmac::HMAC_SHA256, &identity.derive(RESET_LABEL)?);
+    let ids = u64::from_le_bytes(identity.derive(CONNECTION_LABEL)?[..8].try_into().expect("8 of 32 bytes"));
     let mut config = EndpointConfig::new(Arc::new(reset));
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
     Ok(config)

@@ -20,6 +20,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use sled::{Batch, Db};
 use somnus_protocol::ids::{BlobId, Digest};
@@ -43,6 +44,8 @@ const OBJECTS: &str = "objects";
 const CACHE: u64 = 16 * 1024 * 1024;
 /// Deepest backlog of the write-ahead log that is replayed on open is a few segments of this size.
 const SEGMENT: usize = 512 * 1024;
+/// How long a store that was just closed may stay locked.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// What a record is about; its first key byte. Never renumber.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -265,7 +268,14 @@ impl Store {
             .segment_size(SEGMENT)
             // Every write is flushed before it counts; a timer would only write the same twice.
             .flush_every_ms(None);
-        let db = guard(path, || config.open())?;
+        let began = Instant::now();
+        let db = loop {
+            match guard(path, || config.open()) {
+                // sled lets go of its lock a moment after the last handle to it is gone.
+                Err(StoreError::Busy { .. }) if began.elapsed() < BUSY => std::thread::sleep(BUSY / 100),
+                other => break other?,
+            }
+        };
         Ok(Self { path: path.to_owned(), db, objects: Mutex::default() })
     }
 

@@ -199,11 +199,20 @@ impl Coordinator {
                 collecting.queue.push_back(client.clone());
                 None
             }
-            Member::Uploading { offer: old, received, .. } if *old == offer => {
+            // A client that changes its mind has trained anew, for example because the server was restarted.
+            Member::Waiting(old) => {
+                *old = offer;
+                None
+            }
+            Member::Uploading { offer: old, received, .. } => {
+                if *old != offer {
+                    *old = offer;
+                    received.clear();
+                }
                 Some(ToClient::Upload { round, offset: received.len() as u64 })
             }
             Member::Counted => Some(ToClient::Counted { round }),
-            Member::Waiting(_) | Member::Uploading { .. } | Member::Adding | Member::Dropped(_) => None,
+            Member::Adding | Member::Dropped(_) => None,
         };
         if let Some(reply) = reply {
             self.send(client, reply);

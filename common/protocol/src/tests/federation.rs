@@ -164,3 +164,21 @@ fn a_part_that_comes_twice_is_taken_once() {
     world.say(1, part(20));
     assert_eq!(world.refused, [Fault::WrongOffset { expected: 0, got: 20 }]);
 }
+
+#[test]
+fn a_client_that_offers_something_else_uploads_that() {
+    let mut world = collecting();
+    let (old, new) = ([1u8; 40], [2u8; 40]);
+    let offer = |update: &[u8]| ToServer::Offer {
+        round: Round(1),
+        update: BlobId::of(update),
+        examples: 1,
+        loss: 0.0,
+    };
+    world.say(0, offer(&old));
+    world.say(0, ToServer::Part { round: Round(1), offset: 0, bytes: old[..20].to_vec().into() });
+    world.say(0, offer(&new));
+    world.say(0, ToServer::Part { round: Round(1), offset: 0, bytes: new.to_vec().into() });
+    world.step(Action::Job(3));
+    assert!(world.refused.is_empty(), "{:?}", world.refused);
+}
