@@ -1,3 +1,7 @@
 //! System tests: real processes, real files, real refusals.
 
+mod crashes;
+mod federation;
+mod harness;
 mod policy;
+mod refusals;

@@ -18,15 +18,19 @@ use crate::sum::{MAX_UPDATES, Weighting};
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-        unknown_key(error.message(), line)
+        unknown_key(error.message(), line, text)
             .unwrap_or_else(|| ConfigError::Syntax(format!("line {line}: {}", error.message())))
     })
 }
 
 /// serde reports "unknown field `x`, expected one of `a`, `b`"; people want the one that they meant.
-fn unknown_key(message: &str, line: usize) -> Option<ConfigError> {
+fn unknown_key(message: &str, line: usize, text: &str) -> Option<ConfigError> {
     let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
     let key = quoted.next()?.to_owned();
+    // Inside an enum of several kinds the parser only knows where the table begins.
+    let names = |candidate: &&(usize, &str)| candidate.1.trim_start().starts_with(&key);
+    let exact = text.lines().enumerate().skip(line - 1).collect::<Vec<_>>();
+    let line = exact.iter().find(names).map_or(line, |(index, _)| index + 1);
     let nearest = quoted
         .map(|name| (strsim::damerau_levenshtein(&key, name), name))
         .min()
@@ -235,6 +239,8 @@ mod tests {
         assert_eq!(error.to_string(), "line 3: unknown key `cohrt`; did you mean `cohort`?");
         let error = parse::<FederationConfig>("[plan.augmentation]\ninput_noize = 0.1\n").unwrap_err();
         assert_eq!(error.to_string(), "line 2: unknown key `input_noize`; did you mean `input_noise`?");
+        let error = parse::<FederationConfig>("[strategy]\nkind = \"fed-prox\"\nmue = 1\n").unwrap_err();
+        assert_eq!(error.to_string(), "line 3: unknown key `mue`; did you mean `mu`?");
         let error = parse::<FederationConfig>("zzzzzzzz = 1\n").unwrap_err();
         assert_eq!(error.to_string(), "line 1: unknown key `zzzzzzzz`");
         assert!(parse::<FederationConfig>("rounds = \"x\"").unwrap_err().to_string().starts_with("line 1: "));

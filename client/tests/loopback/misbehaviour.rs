@@ -1,13 +1,10 @@
 //! Peers that break the rules of TLS, QUIC or the wire: each costs itself its connection and the server one line.
-#![allow(missing_docs)]
-
-mod common;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{LIVENESS, Running, World, id};
+use crate::common::{LIVENESS, Running, World, id};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TransportConfig};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -122,10 +119,10 @@ async fn oversized_and_torn_frames_cost_their_connection_and_one_line() {
         let (closed, text) = closed(&error);
         assert_eq!(closed, Some(code), "{text}");
         assert!(text.starts_with(reason), "{text}");
-        common::until(|| server.refusals().len() == number + 1).await;
+        crate::common::until(|| server.refusals().len() == number + 1).await;
         assert!(server.refusals()[number].contains(reason), "{:?}", server.refusals());
     }
-    common::until(|| server.live.running().connected.is_empty()).await;
+    crate::common::until(|| server.live.running().connected.is_empty()).await;
     server.stop().await;
 }
 
@@ -157,7 +154,7 @@ async fn a_second_connection_of_a_client_replaces_the_first() {
         (connection, send, receive)
     };
     let (first, _send, _receive) = connect().await;
-    common::until(|| server.live.running().connected.contains(&id("ann"))).await;
+    crate::common::until(|| server.live.running().connected.contains(&id("ann"))).await;
     let (second, _send, _receive) = connect().await;
     let error = tokio::time::timeout(LIVENESS, first.closed()).await.expect("both stay");
     assert_eq!(closed(&error).0, Some(Close::Replaced));

@@ -1,9 +1,6 @@
 //! Who gets into a federation and who does not, over real QUIC on loopback, each refusal with its sentence.
-#![allow(missing_docs)]
 
-mod common;
-
-use common::{World, id};
+use crate::common::{World, id};
 use somnus_client::enrol::EnrolError;
 use somnus_client::identity::{Folder, IdentityError, Membership};
 use somnus_protocol::ids::Digest;
@@ -39,7 +36,7 @@ async fn an_invitation_enrols_one_hub_and_no_other() {
     let error = world.enrol("ann", &token).await.unwrap_err();
     assert!(matches!(&error, EnrolError::Identity(IdentityError::Enrolled { .. })), "{error}");
     // Only the thief is in the audit log.
-    common::until(|| !server.refusals().is_empty()).await;
+    crate::common::until(|| !server.refusals().is_empty()).await;
     assert_eq!(server.refusals().len(), 1, "{:?}", server.refusals());
     server.stop().await;
 }
@@ -100,7 +97,7 @@ async fn a_revoked_hub_is_told_so_now_and_when_it_comes_back() {
     let server = world.serve();
     world.enrol("ann", &server.invite("ann")).await.unwrap();
     let running = world.run("ann");
-    common::until(|| server.live.running().connected.contains(&id("ann"))).await;
+    crate::common::until(|| server.live.running().connected.contains(&id("ann"))).await;
     server.revoke("ann");
     assert_eq!(running.await.unwrap().unwrap_err().to_string(), "this hub was revoked");
     assert_eq!(world.run("ann").await.unwrap().unwrap_err().to_string(), "this hub was revoked");
@@ -143,14 +140,15 @@ async fn certificates_renew_by_themselves_over_the_connection() {
     folder.keep(&Membership { issued: first.issued - 80 * 24 * 3600, ..due }).unwrap();
     drop(folder);
     let running = world.run("ann");
-    common::until(|| Membership::load(&world.hub("ann")).unwrap().certificate != first.certificate).await;
+    crate::common::until(|| Membership::load(&world.hub("ann")).unwrap().certificate != first.certificate)
+        .await;
     let renewed = Membership::load(&world.hub("ann")).unwrap();
     assert_eq!(renewed.expires, first.expires + 80 * 24 * 3600);
     running.abort();
     let _ = running.await;
     // The new one is good for a connection of its own.
     let running = world.run("ann");
-    common::until(|| server.live.running().connected.contains(&id("ann"))).await;
+    crate::common::until(|| server.live.running().connected.contains(&id("ann"))).await;
     running.abort();
     server.stop().await;
 }

@@ -1,9 +1,6 @@
 //! Whole federations over real QUIC on loopback: rounds, restarts, evaluation, reports.
-#![allow(missing_docs)]
 
-mod common;
-
-use common::{WEIGHTS, World};
+use crate::common::{WEIGHTS, World};
 use somnus_client::hub::Ending;
 use somnus_client::report;
 use somnus_protocol::checkpoint::floats;
@@ -57,7 +54,7 @@ async fn the_federation_goes_on_when_the_server_comes_back() {
         world.enrol(name, &server.invite(name)).await.unwrap();
     }
     let hubs: Vec<_> = names.iter().map(|name| world.run(name)).collect();
-    common::until(|| server.live.running().version >= Version(1)).await;
+    crate::common::until(|| server.live.running().version >= Version(1)).await;
     assert_eq!(server.stop().await, driver::Ending::Stopped);
     let saved = world.open("fed").history.newest().unwrap().unwrap().version;
     let server = world.serve_named("fed", true);
@@ -79,7 +76,7 @@ async fn a_hub_that_disappears_costs_the_others_nothing() {
     }
     let hubs = [world.run("ann"), world.run("bob")];
     let eve = world.run("eve");
-    common::until(|| server.live.running().connected.len() == 3).await;
+    crate::common::until(|| server.live.running().connected.len() == 3).await;
     // As by kill -9: no goodbye. A hub with the same name and folder comes back later.
     eve.abort();
     let _ = eve.await;

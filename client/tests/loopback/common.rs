@@ -1,5 +1,5 @@
 //! A world on loopback: one real server in this process, hubs with a trainer that only adds, and a clock to turn.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,0 +1,310 @@
+//! Real processes in a folder of their own, and the lines that they print.
+
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a slow and busy machine; reached only by a process that hangs.
+const LIVENESS: Duration = Duration::from_secs(240);
+
+/// The release binaries of this workspace, built once.
+fn binaries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        // This test runs from <target>/<profile>/deps.
+        let test = std::env::current_exe().expect("a path");
+        let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
+        let mut build = Command::new(env!("CARGO"));
+        build.args([
+            "build",
+            "--offline",
+            "--locked",
+            "-p",
+            "somnus-server",
+            "-p",
+            "somnus-client",
+            "-p",
+            "somnus-sim",
+        ]);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        build.arg("--target-dir").arg(profile.parent().expect("a target folder"));
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        profile.to_owned()
+    })
+}
+
+pub(crate) fn program(name: &str) -> Command {
+    let mut command = Command::new(binaries().join(name));
+    command.env("RUST_LOG", "info").env("RAYON_NUM_THREADS", "1").stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Output {
+    command.output().expect("the program starts")
+}
+
+/// Runs a command that must succeed; its standard output.
+pub(crate) fn good(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+/// Runs a command that must fail; the one line that it says.
+pub(crate) fn bad(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(!output.status.success(), "{command:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8(output.stderr).expect("text");
+    let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("somnus-")).collect();
+    assert_eq!(errors.len(), 1, "one line says what is wrong: {text}");
+    errors[0].to_owned()
+}
+
+/// A process whose lines go to a shared log.
+pub(crate) struct Process {
+    child: Child,
+    name: String,
+}
+
+impl Process {
+    /// SIGKILL, as by `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it is gone");
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub(crate) fn done(mut self) {
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "{} ended with {status}", self.name);
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_some()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What all processes of a test print, in order of arrival.
+pub(crate) struct Log {
+    lines: Receiver<String>,
+    sender: Sender<String>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Log {
+    pub(crate) fn new() -> Self {
+        let (sender, lines) = channel();
+        Self { lines, sender, seen: Arc::default() }
+    }
+
+    /// Starts a process whose lines are logged as `NAME: LINE`.
+    pub(crate) fn start(&self, name: &str, command: &mut Command) -> Process {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let streams: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("a pipe")), Box::new(child.stderr.take().expect("a pipe"))];
+        for stream in streams {
+            let (sender, name) = (self.sender.clone(), name.to_owned());
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    // A test that is over does not listen.
+                    let _ = sender.send(format!("{name}: {line}"));
+                }
+            });
+        }
+        Process { child, name: name.to_owned() }
+    }
+
+    /// The next line, whoever printed it.
+    pub(crate) fn next(&self) -> String {
+        match self.lines.recv_timeout(LIVENESS) {
+            Ok(line) => {
+                self.seen.lock().expect("no panic").push(line.clone());
+                line
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                panic!(
+                    "nothing happens any more; so far:\n{}",
+                    self.seen.lock().expect("no panic").join("\n")
+                )
+            }
+        }
+    }
+
+    /// Waits for a line of `name` that contains `what`.
+    pub(crate) fn until(&self, name: &str, what: &str) -> String {
+        loop {
+            let line = self.next();
+            if line.starts_with(&format!("{name}: ")) && line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    /// What has been read so far.
+    pub(crate) fn seen(&self) -> Vec<String> {
+        self.seen.lock().expect("no panic").clone()
+    }
+}
+
+/// A federation on disk: its server's folder, its hubs' folders, their nights.
+pub(crate) struct Place {
+    folder: TempDir,
+    port: u16,
+}
+
+/// A network that trains in no time.
+const SCENARIO: &str = "name = \"system\"\n[data]\nkind = \"synthetic\"\npeople = 8\n[net]\nwidth = 16\n\
+                        dilations = [1, 4]\n[federation]\ndanger_plain_aggregation = true\n";
+
+impl Place {
+    /// Makes a foundation, nights of `people`, and a federation with these lines in its `[federation]`.
+    pub(crate) fn new(people: usize, federation: &str) -> Self {
+        Self::with_model(people, federation, SCENARIO)
+    }
+
+    /// The same with the model of a scenario.
+    pub(crate) fn with_model(people: usize, federation: &str, model: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a port").port();
+        let place = Self { folder, port };
+        let scenario = place.path("scenario.toml");
+        std::fs::write(&scenario, model).expect("written");
+        good(
+            program("somnus-sim")
+                .arg("foundation")
+                .arg("--out")
+                .arg(place.path("model.safetensors"))
+                .arg("--config")
+                .arg(scenario),
+        );
+        let people = people.to_string();
+        good(
+            program("somnus-sim")
+                .args(["synth", "--split", "--people", &people, "--out"])
+                .arg(place.path("data")),
+        );
+        let address = format!("127.0.0.1:{port}");
+        let model = place.path("model.safetensors");
+        good(
+            program("somnus-server")
+                .args([
+                    "init",
+                    "--name",
+                    "system",
+                    "--listen",
+                    &address,
+                    "--danger-plain-aggregation",
+                    "--model",
+                ])
+                .arg(model)
+                .arg(place.server()),
+        );
+        let path = place.server().join("server.toml");
+        let text = std::fs::read_to_string(&path).expect("a configuration");
+        let marked = text.replace("[federation]\n", &format!("[federation]\n{federation}\n"));
+        assert_ne!(text, marked, "the default configuration has a [federation] table");
+        std::fs::write(path, marked).expect("written");
+        place
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn server(&self) -> PathBuf {
+        self.path("server")
+    }
+
+    pub(crate) fn hub(&self, name: &str) -> PathBuf {
+        self.path("hubs").join(name)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Names of the people with nights, which are the names of the clients too.
+    pub(crate) fn people(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path("data")).expect("nights");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A server command on this federation.
+    pub(crate) fn admin(&self, arguments: &[&str]) -> Command {
+        let mut command = program("somnus-server");
+        command.args(arguments).arg("--dir").arg(self.server());
+        command
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&good(&mut self.admin(&["status", "--json"]))).expect("JSON")
+    }
+
+    pub(crate) fn invite(&self, name: &str) -> String {
+        good(&mut self.admin(&["invite", name]))
+    }
+
+    pub(crate) fn enrolling(&self, name: &str, token: &str) -> Command {
+        let mut command = program("somnus-client");
+        command.args(["enrol", token, "--dir"]).arg(self.hub(name));
+        command
+    }
+
+    /// Starts the server and waits until it listens.
+    pub(crate) fn serve(&self, log: &Log) -> Process {
+        let server = log.start("server", &mut self.admin(&["serve", "--until-finished"]));
+        log.until("server", "listening on");
+        server
+    }
+
+    pub(crate) fn enrol_everybody(&self) -> Vec<String> {
+        let people = self.people();
+        for name in &people {
+            let token = self.invite(name);
+            good(&mut self.enrolling(name, &token));
+        }
+        people
+    }
+
+    /// The command of a hub with the nights of its namesake.
+    pub(crate) fn running(&self, name: &str) -> Command {
+        let mut command = program("somnus-client");
+        command.args(["run", "--until-finished", "--data"]).arg(self.path("data").join(name));
+        command.arg("--dir").arg(self.hub(name));
+        command
+    }
+}
+
+/// Peak resident memory of a process that still runs, in MiB.
+pub(crate) fn peak_mib(process: &Process) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}
