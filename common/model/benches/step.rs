@@ -57,8 +57,10 @@ fn night_step(config: &NetConfig, device: DeviceKind) -> f64 {
     let mut stager = Stager::new(config, 0, device).expect("a good configuration");
     let night = stager.prepare(&night(960)).expect("a fitting night");
     let plan = TrainPlan { steps: STEPS, ..TrainPlan::default() };
-    let step = || drop(stager.train(&[&night], &plan, 1).expect("a good plan"));
-    median_ms(step) / f64::from(STEPS)
+    let steps = median_ms(|| {
+        stager.train(&[&night], &plan, 1).expect("a good plan");
+    });
+    steps / f64::from(STEPS)
 }
 
 fn night(epochs: usize) -> Night {
@@ -160,7 +162,8 @@ impl Encoder {
             };
             let mut h = relu(convolve(input.clone()));
             for (first, _) in &self.blocks {
-                let y = convolve(relu(convolve(h.clone())));
+                let inner = relu(convolve(h.clone()));
+                let y = convolve(inner);
                 h = if first.stride == 1 && first.from == first.to { relu(h + y) } else { relu(y) };
             }
             let mut gradients = (h.clone() * h).mean().backward();
