@@ -44,7 +44,7 @@ pub struct Line {
     pub seconds: f64,
     /// Seconds of the same training steps alone on as many threads; the median of as many tries.
     pub bare_seconds: f64,
-    /// How much longer the round takes, in percent.
+    /// How much longer a round takes than its steps just before it, in percent; the median.
     pub overhead_percent: f64,
     /// How much more processor time it takes, in percent; other programs on the machine do not enter.
     pub cpu_overhead_percent: f64,
@@ -79,25 +79,26 @@ pub enum BenchError {
 /// [`BenchError`], which no argument can bring about.
 pub fn rounds(jobs: usize, rounds: u64) -> Result<Vec<Line>, BenchError> {
     let nights = nights();
-    CASES
-        .iter()
-        .map(|(clients, steps, flower, needed)| {
-            let bench = Case { clients: *clients, steps: *steps, jobs, rounds: rounds.max(1) };
-            let (bare, bare_cpu) = bench.bare(&nights)?;
-            let (seconds, cpu) = bench.federated(&nights)?;
-            Ok(Line {
-                clients: *clients,
-                steps: *steps,
-                seconds,
-                bare_seconds: bare,
-                overhead_percent: (seconds / bare - 1.0) * 100.0,
-                cpu_overhead_percent: (cpu / bare_cpu - 1.0) * 100.0,
-                flower_seconds: *flower,
-                ratio: flower / seconds,
-                needed: *needed,
-            })
+    let case = |(clients, steps, flower, needed): (u32, u32, f64, f64)| {
+        let case = Case { clients, steps, jobs: jobs.max(1), rounds: rounds.max(1) };
+        let measured = case.measure(&nights)?;
+        let seconds = median(measured.iter().map(|m| m.round.seconds).collect());
+        let more = |of: fn(Cost) -> f64| {
+            median(measured.iter().map(|m| of(m.round) / of(m.bare) - 1.0).collect()) * 100.0
+        };
+        Ok(Line {
+            clients,
+            steps,
+            seconds,
+            bare_seconds: median(measured.iter().map(|m| m.bare.seconds).collect()),
+            overhead_percent: more(|cost| cost.seconds),
+            cpu_overhead_percent: more(|cost| cost.cpu),
+            flower_seconds: flower,
+            ratio: flower / seconds,
+            needed,
         })
-        .collect()
+    };
+    CASES.into_iter().map(case).collect()
 }
 
 /// The lines for a terminal.
@@ -149,40 +150,14 @@ impl Case {
         TrainPlan { steps: self.steps, ..TrainPlan::default() }
     }
 
-    /// Wall-clock and processor seconds of the training steps alone: the median over rounds, and the mean.
-    fn bare(&self, nights: &[NightPart]) -> Result<(f64, f64), BenchError> {
+    /// A federation in the world; before each round, the same training steps alone, so that whatever else the machine
+    /// does falls on both. The first round, in which nights are prepared, is not in the result.
+    fn measure(&self, nights: &[NightPart]) -> Result<Vec<Measured>, BenchError> {
         let stager = Stager::new(&config(), 1, DeviceKind::Flex)?;
-        let nights: Vec<Prepared> = nights
+        let prepared: Vec<Prepared> = nights
             .iter()
             .map(|part| stager.prepare_part(&part.night, part.epochs.clone()))
             .collect::<Result<_, _>>()?;
-        let plan = self.plan();
-        let mut seconds = Vec::new();
-        let mut cpu = cpu_seconds();
-        for round in 0..=self.rounds {
-            if round == 1 {
-                cpu = cpu_seconds();
-            }
-            let start = Clock::now();
-            std::thread::scope(|scope| {
-                for worker in 0..self.jobs {
-                    let (stager, nights, plan) = (&stager, &nights, &plan);
-                    scope.spawn(move || {
-                        for client in (worker..self.clients as usize).step_by(self.jobs) {
-                            let mut own = stager.clone();
-                            let night = &nights[client % nights.len()];
-                            let _ = std::hint::black_box(own.train(&[night], plan, client as u64));
-                        }
-                    });
-                }
-            });
-            seconds.push(start.elapsed().as_secs_f64());
-        }
-        Ok((median(seconds.split_off(1)), (cpu_seconds() - cpu) / self.rounds as f64))
-    }
-
-    /// The same for whole rounds in the world.
-    fn federated(&self, nights: &[NightPart]) -> Result<(f64, f64), BenchError> {
         let shared = Foundations::default();
         let client = |number: u32| {
             let night = nights[number as usize % nights.len()].clone();
@@ -193,7 +168,7 @@ impl Case {
                 trainer: Arc::new(NightTrainer::new(DeviceKind::Flex, vec![night], vec![]).sharing(&shared)),
             }
         };
-        let checkpoint = Stager::new(&config(), 1, DeviceKind::Flex)?.to_checkpoint("bench", BTreeMap::new());
+        let checkpoint = stager.to_checkpoint("bench", BTreeMap::new());
         let weights = Bytes::from(bytes_of(&checkpoint.flatten(TrainableSet::Full)?));
         let rules = FederationConfig {
             rounds: self.rounds + 1,
@@ -211,28 +186,80 @@ impl Case {
             seed: Seed::from_number(1),
             clients: (0..self.clients).map(client).collect(),
         };
-        let mut watch = Watch::default();
+        let mut watch = Watch { case: self, stager, nights: prepared, open: None, measured: Vec::new() };
         world::run(&federation, &WorldConfig::default(), self.jobs, &mut watch)?;
-        Ok((median(watch.seconds.split_off(1)), watch.cpu.iter().skip(1).sum::<f64>() / self.rounds as f64))
+        Ok(watch.measured.split_off(1))
+    }
+
+    /// The training steps of one round, on as many threads and nothing around them.
+    fn bare(&self, stager: &Stager, nights: &[Prepared]) {
+        let plan = self.plan();
+        std::thread::scope(|scope| {
+            for worker in 0..self.jobs {
+                let plan = &plan;
+                // A name of its own, so that a profiler tells these threads from the world's.
+                let thread = std::thread::Builder::new().name(format!("bare-{worker}"));
+                let spawned = thread.spawn_scoped(scope, move || {
+                    for client in (worker..self.clients as usize).step_by(self.jobs) {
+                        let mut own = stager.clone();
+                        let night = &nights[client % nights.len()];
+                        let _ = std::hint::black_box(own.train(&[night], plan, client as u64));
+                    }
+                });
+                spawned.expect("the system gives threads");
+            }
+        });
     }
 }
 
-/// Real time from the opening of each round to its release.
-#[derive(Default)]
-struct Watch {
-    opened: Option<(Clock, f64)>,
-    seconds: Vec<f64>,
-    cpu: Vec<f64>,
+/// What something took.
+#[derive(Clone, Copy)]
+struct Cost {
+    seconds: f64,
+    /// Processor seconds of all threads.
+    cpu: f64,
 }
 
-impl Observer for Watch {
+/// A round, and its training steps alone just before it.
+struct Measured {
+    round: Cost,
+    bare: Cost,
+}
+
+/// Real time and processor time since a moment.
+struct Meter(Clock, f64);
+
+impl Meter {
+    fn start() -> Self {
+        Self(Clock::now(), cpu_seconds())
+    }
+
+    fn read(&self) -> Cost {
+        Cost { seconds: self.0.elapsed().as_secs_f64(), cpu: cpu_seconds() - self.1 }
+    }
+}
+
+/// Measures from the opening of each round to its release.
+struct Watch<'a> {
+    case: &'a Case,
+    stager: Stager,
+    nights: Vec<Prepared>,
+    open: Option<(Cost, Meter)>,
+    measured: Vec<Measured>,
+}
+
+impl Observer for Watch<'_> {
     fn server(&mut self, _: Instant, event: &Event) {
         match event {
-            Event::Opened(..) => self.opened = Some((Clock::now(), cpu_seconds())),
+            // Nobody has been told of the round yet: all threads rest.
+            Event::Opened(..) => {
+                let meter = Meter::start();
+                self.case.bare(&self.stager, &self.nights);
+                self.open = Some((meter.read(), Meter::start()));
+            }
             Event::Released(..) => {
-                if let Some((clock, cpu)) = self.opened.take() {
-                    self.seconds.push(clock.elapsed().as_secs_f64());
-                    self.cpu.push(cpu_seconds() - cpu);
+                if let Some((bare, meter)) = self.open.take() {
+                    self.measured.push(Measured { round: meter.read(), bare });
                 }
             }
             _ => {}
@@ -265,8 +292,9 @@ mod tests {
         let nights = nights();
         assert_eq!(nights.len(), NIGHTS);
         assert!(nights.iter().all(|part| part.epochs == (0..EPOCHS)));
-        assert!(case.bare(&nights).unwrap().0 > 0.0);
-        assert!(case.federated(&nights).unwrap().0 > 0.0);
+        let measured = case.measure(&nights).unwrap();
+        assert_eq!(measured.len(), 1);
+        assert!(measured[0].bare.seconds > 0.0 && measured[0].round.seconds > 0.0);
         assert!((median(vec![3.0, 1.0, 2.0, 10.0]) - 2.5).abs() < 1e-12);
     }
 }

@@ -21,10 +21,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody may be listening; the exit code says it too.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes in one line; some say their cause themselves, and once is enough.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line.as_str() {
+        "" => cause,
+        said if said.ends_with(&cause) => line,
+        said => format!("{said}: {cause}"),
+    })
 }
 
 fn command(command: Command) -> anyhow::Result<()> {

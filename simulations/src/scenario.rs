@@ -255,10 +255,37 @@ mod tests {
                 names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
             }
         }
-        for name in ["demo", "sleep-accel", "sleep-accel-three", "sleep-accel-sleep-wake", "smoke", "storm"] {
+        for name in [
+            "demo",
+            "sleep-accel",
+            "sleep-accel-three",
+            "sleep-accel-sleep-wake",
+            "smoke",
+            "storm",
+            "strategies",
+        ] {
             assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
         }
         assert_eq!(Scenario::demo().name, "demo");
+    }
+
+    /// The lines of `strategies.toml` that a reader may copy.
+    #[test]
+    fn every_strategy_that_the_scenario_names_can_be_chosen() {
+        let text = std::fs::read_to_string(folder().join("strategies.toml")).unwrap();
+        let shown: Vec<(&str, &str)> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("#   kind = ")?.split_once("    "))
+            .filter_map(|(kind, rest)| Some((kind, rest.trim().split("   ").next()?.trim())))
+            .collect();
+        assert_eq!(shown.len(), 6, "{shown:?}");
+        for (kind, settings) in shown {
+            let line = format!("strategy = {{ kind = {kind}, {settings} }}");
+            let changed =
+                text.replace("strategy = { kind = \"fed-avg-m\", momentum = 0.5, rate = 1.0 }", &line);
+            assert!(changed.contains(&line));
+            Scenario::from_text(&changed).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
     }
 
     #[test]
