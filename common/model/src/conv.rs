@@ -1,7 +1,7 @@
 //! One-dimensional convolution as one matrix product; every convolution of this crate is here.
 //!
 //! [`conv1d`] is for networks under burn's autodiff (encoders): the taps are laid side by side (im2col) and multiplied
-//! once. The mixer's blocks, which dominate the training of a hub, use [`Phases`]: activations are held channels-last
+//! once. The mixer's blocks, which dominate the training of a hub, use `Phases`: activations are held channels-last
 //! and sorted so that the taps of a dilated convolution are neighbours in memory. Then the im2col matrix is an
 //! overlapping *view* of the activations and no copy is made, neither forward nor backward.
 
