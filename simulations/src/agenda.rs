@@ -56,7 +56,7 @@ impl Agenda {
     }
 
     /// Takes what happens next.
-    pub fn next(&mut self) -> Option<(Instant, Happening)> {
+    pub fn take(&mut self) -> Option<(Instant, Happening)> {
         self.heap.pop().map(|entry| (entry.at, entry.what))
     }
 }
@@ -94,7 +94,7 @@ mod tests {
         for (client, second) in [(0, 5), (1, 2), (2, 2), (3, 9), (4, 2)] {
             agenda.enter(Instant::at(Duration::from_secs(second)), Happening::Connect(client));
         }
-        let order: Vec<usize> = std::iter::from_fn(|| agenda.next())
+        let order: Vec<usize> = std::iter::from_fn(|| agenda.take())
             .map(|(_, what)| if let Happening::Connect(client) = what { client } else { usize::MAX })
             .collect();
         assert_eq!(order, [1, 2, 4, 0, 3]);

@@ -83,7 +83,7 @@ pub fn server(clients: u32, weights: usize) -> f64 {
         loop {
             match server.poll() {
                 Output::Send(client, message) => {
-                    answer(&mut server, now, client, message, weights, &mut inputs)
+                    answer(&mut server, now, client, message, weights, &mut inputs);
                 }
                 // A server has one job at a time and its result comes before other messages, as on an idle machine.
                 Output::Run(job) => inputs.push_front(Input::Finished(job.run())),

@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
                         statistics.jobs += 1;
                         let post = post.clone();
                         // Not behind the clients' trainings: everybody waits for the server.
-                        spawn_blocking(move || post.send(Letter::Done(job.run())));
+                        spawn_blocking(move || drop(post.send(Letter::Done(job.run()))));
                     }
                     coordinator::Output::Event(event) => observer.server(now, &event),
                     coordinator::Output::Wait(until) => break until,

@@ -287,7 +287,7 @@ impl<'a> World<'a> {
         self.plan_restart();
         let end = Instant::at(Duration::from_secs_f64(self.config.longest_hours * 3600.0));
         while !self.server.machine.is_finished() {
-            match self.agenda.next() {
+            match self.agenda.take() {
                 Some((at, what)) if at <= end => {
                     self.now = at;
                     self.happen(what);
