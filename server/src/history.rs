@@ -219,6 +219,7 @@ mod tests {
         Record::Round(RoundRecord {
             round: Round(number),
             outcome,
+            evaluating: false,
             cohort: vec!["ann".parse().unwrap()],
             counted: Vec::new(),
             dropped: BTreeMap::new(),

@@ -173,12 +173,10 @@ impl FederationConfig {
         )?;
         self.plan.check()?;
         self.strategy.check()?;
-        let seconds = |key: &str, value: f64| {
-            need(
-                (0.0..=1e7).contains(&value),
-                key,
-                format!("{value} is not within 0 to 10,000,000 seconds"),
-            )?;
+        // Lower bounds keep time moving: a round that ends when it opens would be opened again at once, for ever.
+        let seconds = |key: &str, value: f64, least: f64| {
+            let why = format!("{value} is not within {least} to 10,000,000 seconds");
+            need((least..=1e7).contains(&value), key, why)?;
             Ok::<Duration, ConfigError>(Duration::from_secs_f64(value))
         };
         let mut plan = self.plan;
@@ -190,11 +188,11 @@ impl FederationConfig {
             min_clients: self.min_clients as usize,
             min_reports: self.min_reports as usize,
             weighting: self.weighting,
-            selection: seconds("selection_seconds", self.selection_seconds)?,
-            training: seconds("training_seconds", self.training_seconds)?,
-            evaluation: seconds("evaluation_seconds", self.evaluation_seconds)?,
-            stall: seconds("stall_seconds", self.stall_seconds)?,
-            pause: seconds("pause_seconds", self.pause_seconds)?,
+            selection: seconds("selection_seconds", self.selection_seconds, 0.0)?,
+            training: seconds("training_seconds", self.training_seconds, 0.1)?,
+            evaluation: seconds("evaluation_seconds", self.evaluation_seconds, 0.1)?,
+            stall: seconds("stall_seconds", self.stall_seconds, 1.0)?,
+            pause: seconds("pause_seconds", self.pause_seconds, 0.01)?,
             evaluate_every: self.evaluate_every,
             upload_slots: self.upload_slots as usize,
             average_late: self.average_late,
@@ -255,7 +253,9 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_together_name_the_key() {
-        let cases: [(&str, FederationConfig); 5] = [
+        let cases: [(&str, FederationConfig); 7] = [
+            ("training_seconds", FederationConfig { training_seconds: 0.0, ..plain() }),
+            ("stall_seconds", FederationConfig { stall_seconds: 0.0, ..plain() }),
             ("min_reports", FederationConfig { min_reports: 9, ..plain() }),
             ("min_clients", FederationConfig { min_clients: 1, ..plain() }),
             ("cohort", FederationConfig { cohort: 0, ..plain() }),

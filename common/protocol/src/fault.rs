@@ -28,8 +28,8 @@ pub enum Fault {
     /// A blob that this server does not hold, or an offset beyond its end.
     #[error("no such blob or offset")]
     NoSuchBlob,
-    /// The update has the wrong number of weights.
-    #[error("the update has {got} bytes, the release needs {expected}")]
+    /// An update or a part of it has the wrong size.
+    #[error("{got} bytes where {expected} are due")]
     WrongLength {
         /// Expected bytes.
         expected: u64,

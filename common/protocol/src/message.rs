@@ -64,7 +64,7 @@ pub enum ToServer {
         round: Round,
         /// Where the piece starts.
         offset: u64,
-        /// At most [`CHUNK`] bytes.
+        /// [`CHUNK`] bytes, fewer only at the end.
         bytes: Bytes,
     },
     /// The counts of an evaluation.

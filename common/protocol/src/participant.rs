@@ -105,9 +105,9 @@ pub enum Job {
 #[derive(Debug)]
 pub enum JobResult {
     /// Of [`Job::Train`].
-    Trained(Round, Result<Update, String>),
+    Trained(Assignment, Result<Update, String>),
     /// Of [`Job::Examine`].
-    Examined(Version, Result<LocalEvaluation, String>),
+    Examined(Examination, Result<LocalEvaluation, String>),
 }
 
 /// An update, ready to travel.
@@ -137,13 +137,19 @@ impl Job {
     pub fn run(self, trainer: &dyn Trainer, foundation: Bytes, weights: Bytes) -> JobResult {
         match self {
             Job::Train(assignment, seed) => {
-                let Assignment { round, plan, .. } = assignment;
-                let result = trainer.train(&TrainTask { round, plan, seed, foundation, weights });
-                JobResult::Trained(round, result.map(Update::from).map_err(|e| e.to_string()))
+                let (round, plan) = (assignment.round, assignment.plan.clone());
+                // A plan comes from another machine; absurd numbers in it must not reach a network.
+                let checked = plan.check().map_err(|e| e.to_string());
+                let task = TrainTask { round, plan, seed, foundation, weights };
+                let result = checked.and_then(|()| trainer.train(&task).map_err(|e| e.to_string()));
+                JobResult::Trained(assignment, result.map(Update::from))
             }
-            Job::Examine(Examination { version, plan, .. }) => {
-                let result = trainer.evaluate(&EvaluateTask { version, plan, foundation, weights });
-                JobResult::Examined(version, result.map_err(|e| e.to_string()))
+            Job::Examine(examination) => {
+                let (version, plan) = (examination.version, examination.plan.clone());
+                let checked = plan.check().map_err(|e| e.to_string());
+                let task = EvaluateTask { version, plan, foundation, weights };
+                let result = checked.and_then(|()| trainer.evaluate(&task).map_err(|e| e.to_string()));
+                JobResult::Examined(examination, result)
             }
         }
     }
@@ -151,8 +157,8 @@ impl Job {
     /// The result when the driver cannot even begin, for example because its cache cannot be read.
     pub fn fail(self, why: String) -> JobResult {
         match self {
-            Job::Train(assignment, _) => JobResult::Trained(assignment.round, Err(why)),
-            Job::Examine(examination) => JobResult::Examined(examination.version, Err(why)),
+            Job::Train(assignment, _) => JobResult::Trained(assignment, Err(why)),
+            Job::Examine(examination) => JobResult::Examined(examination, Err(why)),
         }
     }
 }
@@ -246,7 +252,8 @@ impl Participant {
                 self.link = Link::Silent;
                 self.progress = now;
                 self.check_in();
-                self.ask_again();
+                // An update is offered again when the server repeats the assignment, which may be another one now.
+                self.fetch_again();
             }
             Input::Disconnected => self.link = Link::Down,
             Input::Message(message) => self.message(now, message),
@@ -256,10 +263,12 @@ impl Participant {
         }
         if self.waits() && now >= self.progress + PATIENCE {
             self.progress = now;
-            if self.link == Link::Silent {
-                self.check_in();
+            match self.link {
+                Link::Silent => self.check_in(),
+                Link::Up => self.offer(),
+                Link::Down => {}
             }
-            self.ask_again();
+            self.fetch_again();
         }
     }
 
@@ -350,10 +359,10 @@ impl Participant {
     fn chunk(&mut self, digest: crate::ids::Digest, offset: u64, bytes: Bytes) {
         let Task::Fetching { work, next, have, .. } = &mut self.task else { return };
         let blob = work.blobs()[*next];
-        let end = offset + bytes.len() as u64;
         if digest != blob.digest || offset != *have || bytes.is_empty() {
             return;
         }
+        let end = offset + bytes.len() as u64;
         if end > blob.len {
             return self.event(Event::Refused(Fault::WrongLength { expected: blob.len, got: end }));
         }
@@ -383,15 +392,11 @@ impl Participant {
         }
     }
 
-    /// Repeats whatever the server has not answered.
-    fn ask_again(&mut self) {
-        match &mut self.task {
-            Task::Fetching { have, asked, .. } => {
-                *asked = *have;
-                self.ask();
-            }
-            Task::Holding { .. } => self.offer(),
-            Task::Idle | Task::Gathering { .. } | Task::Working(_) => {}
+    /// Repeats the requests that were not answered.
+    fn fetch_again(&mut self) {
+        if let Task::Fetching { have, asked, .. } = &mut self.task {
+            *asked = *have;
+            self.ask();
         }
     }
 
@@ -417,15 +422,15 @@ impl Participant {
         self.busy = false;
         self.progress = now;
         match (std::mem::replace(&mut self.task, Task::Idle), result) {
-            (Task::Working(Work::Train(assignment)), JobResult::Trained(round, result))
-                if assignment.round == round =>
+            (Task::Working(Work::Train(assignment)), JobResult::Trained(done, result))
+                if assignment.same_work(&done) =>
             {
                 self.trained(assignment, result);
             }
-            (Task::Working(Work::Examine(examination)), JobResult::Examined(version, result))
-                if examination.version == version =>
+            (Task::Working(Work::Examine(examination)), JobResult::Examined(done, result))
+                if examination == done =>
             {
-                self.examined(version, result);
+                self.examined(done.version, result);
             }
             // The result of a task that was replaced: start the new one.
             (task, _) => {

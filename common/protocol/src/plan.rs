@@ -135,7 +135,7 @@ impl TrainPlan {
             Optimiser::AdamW { weight_decay } => weight_decay,
             Optimiser::Sgd { momentum } => momentum,
         };
-        let rules: [(&str, f32, f32, f32); 11] = [
+        let rules: [(&str, f32, f32, f32); 12] = [
             ("plan.steps", self.steps as f32, 1.0, 1e5),
             ("plan.learning_rate", self.learning_rate, f32::MIN_POSITIVE, 10.0),
             ("plan.optimiser", decay, 0.0, 1.0),
@@ -146,7 +146,8 @@ impl TrainPlan {
             ("plan.augmentation.input_noise", aug.input_noise, 0.0, 10.0),
             ("plan.augmentation.crop", aug.crop, 0.1, 1.0),
             ("plan.augmentation.stream_dropout", aug.stream_dropout, 0.0, 0.95),
-            ("plan.augmentation.time_warp", aug.time_warp.max(aug.scale), 0.0, 0.9),
+            ("plan.augmentation.scale", aug.scale, 0.0, 0.9),
+            ("plan.augmentation.time_warp", aug.time_warp, 0.0, 0.9),
         ];
         for (key, value, low, high) in rules {
             if !(low..=high).contains(&value) {

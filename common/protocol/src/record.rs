@@ -61,6 +61,8 @@ pub struct RoundRecord {
     pub round: Round,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whether its evaluation is still under way; a server that is killed then goes on with it.
+    pub evaluating: bool,
     /// Who was selected.
     pub cohort: Vec<ClientId>,
     /// Whose updates are in the sum.
@@ -90,13 +92,15 @@ pub struct Snapshot {
     pub release: Release,
     /// The last round that ended.
     pub last_round: Round,
+    /// The last round, if its release is made and its evaluation is not complete.
+    pub evaluating: Option<RoundRecord>,
 }
 
 impl Snapshot {
     /// The snapshot of a federation that has not begun: the foundation model's own weights are version 0.
     pub fn fresh(foundation: Bytes, weights: Bytes) -> Self {
         let release = Release { version: Version(0), round: Round(0), weights, strategy: Bytes::new() };
-        Self { foundation, release, last_round: Round(0) }
+        Self { foundation, release, last_round: Round(0), evaluating: None }
     }
 
     /// The same after `record`, for replaying a log of records in order.
@@ -106,7 +110,10 @@ impl Snapshot {
                 self.last_round = self.last_round.max(release.round);
                 self.release = release;
             }
-            Record::Round(record) => self.last_round = self.last_round.max(record.round),
+            Record::Round(record) => {
+                self.last_round = self.last_round.max(record.round);
+                self.evaluating = record.evaluating.then_some(record);
+            }
         }
     }
 }

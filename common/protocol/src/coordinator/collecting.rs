@@ -14,7 +14,7 @@ use super::{Coordinator, Event, Output, StrategyHome};
 use crate::config::RoundConfig;
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Round};
-use crate::message::{Assignment, REASON, ToClient};
+use crate::message::{Assignment, CHUNK, REASON, ToClient};
 use crate::record::{Outcome, RoundRecord};
 use crate::seed::Label;
 use crate::sum::{MAX_EXAMPLES, Sum, Weighting};
@@ -103,6 +103,11 @@ impl Collecting {
         stalls.min().map_or(self.deadline, |stall| stall.min(self.deadline))
     }
 
+    /// Whether an update is about to become part of the sum: then its job's end comes next, not a deadline.
+    pub(super) fn is_adding(&self) -> bool {
+        matches!(self.adder, Adder::Busy)
+    }
+
     fn counted(&self) -> usize {
         self.members.values().filter(|member| matches!(member, Member::Counted)).count()
     }
@@ -138,6 +143,7 @@ impl Collecting {
         RoundRecord {
             round: self.round,
             outcome,
+            evaluating: false,
             cohort,
             counted,
             dropped,
@@ -242,11 +248,14 @@ impl Coordinator {
         if offset > expected {
             return Err(Fault::WrongOffset { expected, got: offset });
         }
-        let got = expected + bytes.len() as u64;
-        if got > limit {
-            collecting.drop_member(client, "sent more than it offered");
-            return Err(Fault::WrongLength { expected: limit, got });
+        // Whole chunks only: a slot cannot be held by a trickle of bytes.
+        let due = (limit - expected).min(CHUNK as u64);
+        let len = bytes.len() as u64;
+        if len != due {
+            collecting.drop_member(client, "sent a part of a wrong size");
+            return Err(Fault::WrongLength { expected: due, got: len });
         }
+        let got = expected + len;
         received.extend_from_slice(bytes);
         *progress = now;
         collecting.bytes_up += bytes.len() as u64;

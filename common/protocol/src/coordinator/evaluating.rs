@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::job::Aggregated;
 use super::phase::{Phase, Step};
 use super::{Coordinator, Event, Held, Output, StrategyHome};
+use crate::config::RoundConfig;
 use crate::fault::Fault;
 use crate::ids::{ClientId, Version};
 use crate::message::{Examination, ToClient};
@@ -32,6 +33,15 @@ pub(super) struct Evaluating {
     pub(super) expected: BTreeSet<ClientId>,
 }
 
+impl Evaluating {
+    /// The evaluation that a crash interrupted, with what was on disk of it. It waits for the cohort to come back.
+    pub(super) fn resume(record: RoundRecord, config: &RoundConfig) -> Self {
+        let opened = Instant::default();
+        let expected = record.cohort.iter().cloned().collect();
+        Self { record, opened, deadline: opened + config.evaluation, expected }
+    }
+}
+
 impl Coordinator {
     pub(super) fn aggregated(&mut self, now: Instant, done: Aggregated) {
         let Aggregated { round, weights, blob, strategy, state } = done;
@@ -49,16 +59,17 @@ impl Coordinator {
         self.weights = Held { id: blob, bytes: weights.clone() };
         record.outcome = Outcome::Released(self.version);
         let release = Release { version: self.version, round, weights, strategy: state };
+        let due = match self.config.evaluate_every {
+            0 => self.is_last(),
+            every => self.is_last() || self.version.0.is_multiple_of(every),
+        };
+        record.evaluating = due;
         self.out.push_back(Output::Persist(Record::Release(release)));
         // Who is in the release is as durable as the release; the evaluation completes this record later.
         self.out.push_back(Output::Persist(Record::Round(record.clone())));
         self.event(Event::Released(self.version, blob));
         self.dismiss(round, record.cohort.iter());
 
-        let due = match self.config.evaluate_every {
-            0 => self.is_last(),
-            every => self.is_last() || self.version.0.is_multiple_of(every),
-        };
         let mut evaluating =
             Evaluating { record, opened, deadline: now + self.config.evaluation, expected: BTreeSet::new() };
         if due {

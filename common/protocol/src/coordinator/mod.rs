@@ -11,7 +11,7 @@ use crate::config::RoundConfig;
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Round, Version};
 use crate::message::{CHUNK, PROTOCOL, Role, ToClient, ToServer};
-use crate::record::{Record, Release, RoundRecord, Snapshot};
+use crate::record::{Outcome, Record, Release, RoundRecord, Snapshot};
 use crate::seed::Seed;
 use crate::strategy::Strategy;
 use crate::time::Instant;
@@ -22,6 +22,7 @@ mod job;
 mod phase;
 mod selecting;
 
+use evaluating::Evaluating;
 pub use job::{Job, JobResult};
 use phase::{Phase, Step};
 
@@ -132,11 +133,16 @@ impl Coordinator {
     ///
     /// `seed` decides selections and training seeds: OS entropy when deployed, the scenario's seed in a simulation.
     pub fn new(config: RoundConfig, saved: Snapshot, seed: Seed) -> Self {
-        let Snapshot { foundation, release, last_round } = saved;
+        let Snapshot { foundation, release, last_round, evaluating } = saved;
         let Release { version, weights, strategy: state, .. } = release;
         let mut strategy = config.rule(weights.len() / 4, version);
         strategy.restore(job::unpack(&state, weights.len()));
-        let phase = if version.0 >= config.rounds { Phase::Finished } else { Phase::selecting() };
+        let bytes_down = evaluating.as_ref().map_or(0, |record| record.bytes_down);
+        let phase = match evaluating.filter(|record| record.outcome == Outcome::Released(version)) {
+            Some(record) => Phase::Evaluating(Evaluating::resume(record, &config)),
+            None if version.0 >= config.rounds => Phase::Finished,
+            None => Phase::selecting(),
+        };
         Self {
             config,
             seed,
@@ -148,7 +154,7 @@ impl Coordinator {
             round: last_round,
             phase,
             out: VecDeque::new(),
-            bytes_down: 0,
+            bytes_down,
         }
     }
 
@@ -188,6 +194,11 @@ impl Coordinator {
     /// The weights of the last release.
     pub fn weights(&self) -> &Bytes {
         &self.weights.bytes
+    }
+
+    /// The name of the last release's weights.
+    pub fn weights_id(&self) -> BlobId {
+        self.weights.id
     }
 
     /// The round that is open, or the last one that was.
@@ -312,7 +323,8 @@ impl Coordinator {
         self.event(Event::Finished(self.version));
     }
 
-    fn persist_round(&mut self, record: RoundRecord) {
+    fn persist_round(&mut self, mut record: RoundRecord) {
+        record.evaluating = false;
         self.out.push_back(Output::Persist(Record::Round(record.clone())));
         self.event(Event::Closed(record));
     }

@@ -75,6 +75,7 @@ impl Phase {
         match self {
             Self::Idle(until) => Some(*until),
             Self::Selecting(selecting) => selecting.deadline(config),
+            Self::Collecting(collecting) if collecting.is_adding() => None,
             Self::Collecting(collecting) => Some(collecting.next_deadline(config)),
             Self::Aggregating(_) | Self::Finished => None,
             Self::Evaluating(evaluating) => Some(evaluating.deadline),

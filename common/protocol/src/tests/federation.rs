@@ -4,7 +4,7 @@ use super::world::{Action, World};
 use crate::config::FederationConfig;
 use crate::fault::Fault;
 use crate::ids::{BlobId, Round};
-use crate::message::{Role, ToServer};
+use crate::message::{CHUNK, Role, ToServer};
 use crate::record::Outcome;
 
 fn config(clients: u32) -> FederationConfig {
@@ -99,9 +99,16 @@ fn lies_are_refused_by_name_and_change_nothing() {
     assert_eq!(noisy.server().version(), quiet.server().version());
 }
 
+/// Weights of a model whose update is one whole chunk and a rest.
+const LARGE: usize = 70_000;
+
 /// Three clients whose round is open, none of them trained yet.
 fn collecting() -> World {
-    let mut world = World::new(config(3), &[Role::Trains; 3], 10);
+    collecting_of(10)
+}
+
+fn collecting_of(weights: usize) -> World {
+    let mut world = World::new(config(3), &[Role::Trains; 3], weights);
     (0..3).for_each(|who| world.step(Action::Connect(who)));
     (0..3).for_each(|who| world.step(Action::Deliver(2 * who)));
     assert_eq!(world.server().phase(), "collecting");
@@ -148,37 +155,77 @@ fn an_update_with_a_wrong_digest_drops_its_client_and_not_the_round() {
 
 #[test]
 fn a_part_that_comes_twice_is_taken_once() {
-    let mut world = collecting();
-    let update = [0u8; 40];
-    let part = |from: usize| ToServer::Part {
+    let mut world = collecting_of(LARGE);
+    let update = vec![0u8; 4 * LARGE];
+    let part = |from: usize, to: usize| ToServer::Part {
         round: Round(1),
         offset: from as u64,
-        bytes: update[from..from + 20].to_vec().into(),
+        bytes: update[from..to].to_vec().into(),
     };
+    let (first, second) = ((0, CHUNK), (CHUNK, update.len()));
     world.say(0, ToServer::Offer { round: Round(1), update: BlobId::of(&update), examples: 1, loss: 0.0 });
-    [0, 0, 20, 20].into_iter().for_each(|from| world.say(0, part(from)));
+    [first, first, second, second].into_iter().for_each(|(from, to)| world.say(0, part(from, to)));
     world.step(Action::Job(3));
     assert!(world.refused.is_empty(), "{:?}", world.refused);
     // A part that leaves a hole is refused, and the upload goes on where it was.
     world.say(1, ToServer::Offer { round: Round(1), update: BlobId::of(&update), examples: 1, loss: 0.0 });
-    world.say(1, part(20));
-    assert_eq!(world.refused, [Fault::WrongOffset { expected: 0, got: 20 }]);
+    world.say(1, part(second.0, second.1));
+    assert_eq!(world.refused, [Fault::WrongOffset { expected: 0, got: CHUNK as u64 }]);
+    // A trickle that would hold its slot for ever is not an upload.
+    world.say(1, part(0, 0));
+    assert_eq!(world.refused[1], Fault::WrongLength { expected: CHUNK as u64, got: 0 });
 }
 
 #[test]
 fn a_client_that_offers_something_else_uploads_that() {
-    let mut world = collecting();
-    let (old, new) = ([1u8; 40], [2u8; 40]);
+    let mut world = collecting_of(LARGE);
+    let (old, new) = (vec![1u8; 4 * LARGE], vec![0u8; 4 * LARGE]);
     let offer = |update: &[u8]| ToServer::Offer {
         round: Round(1),
         update: BlobId::of(update),
         examples: 1,
         loss: 0.0,
     };
+    let part = |update: &[u8], from: usize, to: usize| ToServer::Part {
+        round: Round(1),
+        offset: from as u64,
+        bytes: update[from..to].to_vec().into(),
+    };
     world.say(0, offer(&old));
-    world.say(0, ToServer::Part { round: Round(1), offset: 0, bytes: old[..20].to_vec().into() });
+    world.say(0, part(&old, 0, CHUNK));
     world.say(0, offer(&new));
-    world.say(0, ToServer::Part { round: Round(1), offset: 0, bytes: new.to_vec().into() });
+    world.say(0, part(&new, 0, CHUNK));
+    world.say(0, part(&new, CHUNK, 4 * LARGE));
     world.step(Action::Job(3));
     assert!(world.refused.is_empty(), "{:?}", world.refused);
+}
+
+#[test]
+fn a_server_that_is_killed_during_an_evaluation_goes_on_with_it() {
+    let mut world = World::new(config(3), &[Role::Trains; 3], 10);
+    // Dies right after the last release is on disk, before anybody hears of it.
+    while world.server().version().0 < 1 {
+        (0..3).for_each(|who| world.step(Action::Connect(who)));
+        world.step(Action::Bustle(1));
+    }
+    world.step(Action::KillAfterFlush);
+    for _ in 0..40 {
+        (0..3).for_each(|who| world.step(Action::Connect(who)));
+        world.step(Action::Bustle(1));
+    }
+    world.settle();
+    world.check();
+    assert!(world.rounds().iter().all(|round| round.evaluations.len() == 3 && !round.evaluating));
+}
+
+#[test]
+fn a_deadline_that_passes_while_an_update_is_added_does_not_make_the_server_spin() {
+    let mut world = collecting();
+    world.say(0, ToServer::Offer { round: Round(1), update: BlobId::of(&[0; 40]), examples: 1, loss: 0.0 });
+    world.say(0, ToServer::Part { round: Round(1), offset: 0, bytes: vec![0; 40].into() });
+    // The invariant `no-busy-wait` is checked after every step.
+    world.step(Action::Pass(4000));
+    world.step(Action::Job(3));
+    world.settle();
+    world.check();
 }

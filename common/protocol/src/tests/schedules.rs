@@ -52,6 +52,7 @@ fn action() -> impl Strategy<Value = Action> {
         12 => (1usize..6).prop_map(Action::Bustle),
         3 => (1usize..40).prop_map(Action::Pass),
         2 => (0usize..2000).prop_map(Action::Lie),
+        1 => (0usize..2000).prop_map(Action::LieBack),
     ]
 }
 

@@ -44,6 +44,8 @@ pub(super) enum Action {
     Pass(usize),
     /// `b`: so many times, deliver a message on every link and run a job everywhere.
     Bustle(usize),
+    /// `F`: the server says something out of place.
+    LieBack(usize),
     /// `f`: a client says something out of place.
     Lie(usize),
 }
@@ -62,6 +64,7 @@ impl std::fmt::Display for Action {
             Action::KillAfterFlush => write!(f, "P0"),
             Action::Pass(n) => write!(f, "t{n}"),
             Action::Bustle(n) => write!(f, "b{n}"),
+            Action::LieBack(n) => write!(f, "F{n}"),
             Action::Lie(n) => write!(f, "f{n}"),
         }
     }
@@ -86,6 +89,7 @@ impl std::str::FromStr for Action {
             'P' => Action::KillAfterFlush,
             't' => Action::Pass(n),
             'b' => Action::Bustle(n),
+            'F' => Action::LieBack(n),
             'f' => Action::Lie(n),
             _ => return Err(bad()),
         })
@@ -206,6 +210,7 @@ impl World {
             Action::KillAfterFlush => self.kill_after_flush = true,
             Action::Pass(seconds) => self.pass(Duration::from_secs(seconds as u64)),
             Action::Bustle(times) => (0..times).for_each(|_| self.bustle()),
+            Action::LieBack(n) => self.lie_back(n),
             Action::Lie(who) => self.lie(who),
         }
     }
@@ -324,6 +329,23 @@ impl World {
         ];
         let lie = lies[n / 11 % lies.len()].clone();
         self.say(who, lie);
+    }
+
+    fn lie_back(&mut self, n: usize) {
+        let who = n % self.hubs.len();
+        if !self.hubs[who].connected {
+            return;
+        }
+        let (round, digest) = (Round(n as u64 % 4), self.server.weights_id().digest);
+        let offset = if n.is_multiple_of(2) { u64::MAX } else { n as u64 % 9 };
+        let lies = [
+            ToClient::Chunk { digest, offset, bytes: Bytes::from(vec![7; n % 5]) },
+            ToClient::Chunk { digest, offset: 0, bytes: Bytes::new() },
+            ToClient::Upload { round, offset },
+            ToClient::Counted { round },
+            ToClient::Welcome { version: Version(n as u64) },
+        ];
+        self.tell_client(who, participant::Input::Message(lies[n / 7 % lies.len()].clone()));
     }
 
     /// Lets a client say something that its machine would not.
