@@ -4,6 +4,7 @@ use crate::night::{NightOptions, NightStatistics};
 use crate::staging::{Hypnogram, Staging};
 use crate::{Confusion, ConfusionError, Metrics};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// One client, that is one person, evaluated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +35,8 @@ pub struct NightResult {
     pub predicted: Hypnogram,
     /// Statistics of the truth over the epochs scored in both; `None` without a scored epoch.
     pub truth_statistics: Option<NightStatistics>,
-    /// Statistics of the prediction, over the same epochs when there is a truth, else over the whole night.
+    /// Statistics of the prediction, over the same epochs when there is a truth, else over the whole night or its
+    /// judged part.
     pub predicted_statistics: NightStatistics,
     /// Coverage and quality of this night.
     #[serde(default)]
@@ -54,12 +56,7 @@ impl NightResult {
         let length = truth.len().max(predicted.len());
         truth.resize(length, None);
         predicted.resize(length, None);
-        let (truth_statistics, predicted_statistics) = if truth.iter().any(Option::is_some) {
-            let (truth, predicted) = NightStatistics::paired(&truth, &predicted, staging, options);
-            (Some(truth), predicted)
-        } else {
-            (None, NightStatistics::of(&predicted, staging, options))
-        };
+        let (truth_statistics, predicted_statistics) = statistics(&truth, &predicted, staging, options);
         Self {
             id: id.to_owned(),
             truth,
@@ -70,10 +67,45 @@ impl NightResult {
         }
     }
 
+    /// A night of which only the epochs in `judged` are judged, the rest having been learned from: the prediction
+    /// is kept whole, the truth outside is dropped, and the statistics are those of a part of a night.
+    #[must_use]
+    pub fn part(
+        id: &str,
+        truth: Hypnogram,
+        predicted: Hypnogram,
+        judged: Range<usize>,
+        staging: &Staging,
+        options: NightOptions,
+    ) -> Self {
+        let truth = truth.into_iter().enumerate().map(|(at, code)| code.filter(|_| judged.contains(&at)));
+        let mut night = Self::new(id, truth.collect(), predicted, staging, options);
+        let end = judged.end.min(night.epochs());
+        let judged = judged.start.min(end)..end;
+        (night.truth_statistics, night.predicted_statistics) =
+            statistics(&night.truth[judged.clone()], &night.predicted[judged], staging, options.of_part());
+        night
+    }
+
     /// Epochs of the night.
     #[must_use]
     pub fn epochs(&self) -> usize {
         self.truth.len().max(self.predicted.len())
+    }
+}
+
+/// Statistics of a truth, where there is one, and of a prediction.
+fn statistics(
+    truth: &[Option<u8>],
+    predicted: &[Option<u8>],
+    staging: &Staging,
+    options: NightOptions,
+) -> (Option<NightStatistics>, NightStatistics) {
+    if truth.iter().any(Option::is_some) {
+        let (truth, predicted) = NightStatistics::paired(truth, predicted, staging, options);
+        (Some(truth), predicted)
+    } else {
+        (None, NightStatistics::of(predicted, staging, options))
     }
 }
 
@@ -122,6 +154,7 @@ impl ClientResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Extent;
 
     #[test]
     fn a_client_sums_its_nights() {
@@ -130,7 +163,7 @@ mod tests {
             let codes = |codes: &[u8]| codes.iter().map(|&code| (code < 9).then_some(code)).collect();
             NightResult::new("n", codes(truth), codes(predicted), &staging, NightOptions::default())
         };
-        let nights = vec![night(&[0, 1, 2, 9], &[0, 1, 1, 3]), night(&[3, 3], &[3, 0])];
+        let nights = vec![night(&[0, 1, 9, 2], &[0, 1, 1, 3]), night(&[3, 3], &[3, 0])];
         let client = ClientResult::from_nights("a", "held-out", nights, &staging).unwrap();
         assert_eq!((client.metrics.n, client.confusion.correct()), (5, 3));
         assert_eq!(client.nights[0].predicted_statistics.unscored, 0.5);
@@ -138,6 +171,30 @@ mod tests {
 
         let bad = vec![night(&[0, 5], &[0, 1])];
         assert!(ClientResult::from_nights("a", "held-out", bad, &staging).is_err());
+    }
+
+    #[test]
+    fn a_part_is_judged_on_its_epochs_and_has_no_latency() {
+        let staging = Staging::four();
+        let codes = |text: &str| -> Hypnogram {
+            text.bytes().map(|code| (code != b'.').then(|| code - b'0')).collect()
+        };
+        let options = NightOptions::default();
+        let (truth, predicted) = (codes(".0011111220033."), codes("000111122200333"));
+        let night = NightResult::part("n", truth, predicted.clone(), 8..15, &staging, options);
+        assert_eq!(night.truth, codes("........220033."));
+        assert_eq!(night.predicted, predicted);
+        let (own, reference) = (&night.predicted_statistics, night.truth_statistics.as_ref().unwrap());
+        assert_eq!((own.extent, reference.extent), (Extent::Part, Extent::Part));
+        assert_eq!((own.tib, own.tst, own.waso, own.sol, own.rem_latency), (3.0, 2.0, Some(1.0), None, None));
+        assert_eq!((reference.tib, reference.waso, reference.sol), (3.0, Some(1.0), None));
+        let client = ClientResult::from_nights("a", "trained", vec![night], &staging).unwrap();
+        assert_eq!(client.metrics.n, 6);
+
+        // Nothing scored in the part: what is predicted there.
+        let blank = NightResult::part("n", codes("0011"), codes("00111133"), 4..99, &staging, options);
+        assert_eq!(blank.truth_statistics, None);
+        assert_eq!((blank.predicted_statistics.tst, blank.predicted_statistics.sol), (2.0, None));
     }
 
     #[test]

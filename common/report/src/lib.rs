@@ -56,7 +56,7 @@ pub use client::{ClientResult, NightResult};
 pub use client_report::{ClientReport, ModelInfo};
 pub use confusion::{Confusion, ConfusionError, MAX_CLASSES, MAX_EPOCHS};
 pub use metrics::{ClassMetrics, Metrics};
-pub use night::{NightOptions, NightStatistics, Onset, StageTime};
+pub use night::{Extent, NightOptions, NightStatistics, Onset, StageTime};
 pub use output::{OutputError, write_client, write_run};
 pub use row::{Comparison, Intervals, PerSubject, Pooled, Row, RowError, SeedSpread};
 pub use staging::{Hypnogram, Staging};

@@ -1,12 +1,14 @@
 //! Night statistics: what a sleep laboratory reads off a hypnogram.
 //!
-//! The hypnogram runs from lights off to lights on. Definitions after Iber et al. (AASM 2007) and Menghini et al. (2021),
-//! in minutes unless named otherwise:
+//! Definitions after Iber et al. (AASM 2007) and Menghini et al. (2021), in minutes unless named otherwise. The standards
+//! read a night from lights off to lights on. A label file does not say when that was: it begins with the recorder, and the
+//! scorer with the night. So **the clock starts with the first scored epoch and stops with the last**: unscored epochs
+//! before and after are no time in bed and no sleep latency. On a night scored from end to end this is the standard.
 //!
 //! | name | definition |
 //! |---|---|
-//! | TIB | time in bed: every epoch, scored or not |
-//! | SOL | sleep onset latency: lights off to the first epoch of sleep by the [`Onset`] rule |
+//! | TIB | time in bed: from the first scored epoch to the last, unscored ones between them included |
+//! | SOL | sleep onset latency: the first scored epoch to the first epoch of sleep by the [`Onset`] rule |
 //! | TST | total sleep time: all sleep epochs |
 //! | WASO | wake epochs after sleep onset, the last awakening included |
 //! | SE | sleep efficiency, percent: 100 TST / (TIB - unscored), which is TST / TIB on a fully scored night |
@@ -15,6 +17,7 @@
 //! | stage shifts | changes of class between two neighbouring scored epochs, at or after onset |
 //!
 //! An unscored epoch is neither sleep nor wake. On a night without sleep SOL, WASO and REM latency are undefined (`None`).
+//! In a part of a night ([`Extent::Part`]) SOL and REM latency are undefined, and everything else counts within it.
 
 use crate::staging::{Hypnogram, Staging};
 use serde::{Deserialize, Serialize};
@@ -30,6 +33,18 @@ pub enum Onset {
     Consecutive(u8),
 }
 
+/// How much of the night a hypnogram holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extent {
+    /// All of it.
+    #[default]
+    WholeNight,
+    /// A stretch whose beginning is cut off. Sleep began at an unknown time before it, so there is no latency to
+    /// read, and wake, awakenings and stage shifts count from its first scored epoch.
+    Part,
+}
+
 /// How a hypnogram is read.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct NightOptions {
@@ -37,12 +52,24 @@ pub struct NightOptions {
     pub epoch_seconds: f64,
     /// The rule for sleep onset.
     pub onset: Onset,
+    /// How much of the night is read. Differs from night to night, so a report's options do not keep it:
+    /// [`NightStatistics::extent`] does.
+    #[serde(skip)]
+    pub extent: Extent,
+}
+
+impl NightOptions {
+    /// The same reading of a part of a night.
+    #[must_use]
+    pub fn of_part(self) -> Self {
+        Self { extent: Extent::Part, ..self }
+    }
 }
 
 impl Default for NightOptions {
-    /// 30-s epochs, onset at the first epoch of sleep.
+    /// 30-s epochs, onset at the first epoch of sleep, a whole night.
     fn default() -> Self {
-        Self { epoch_seconds: 30.0, onset: Onset::FirstEpoch }
+        Self { epoch_seconds: 30.0, onset: Onset::FirstEpoch, extent: Extent::WholeNight }
     }
 }
 
@@ -60,7 +87,10 @@ pub struct StageTime {
 /// The statistics of one night; times in minutes, SE in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NightStatistics {
-    /// Time in bed.
+    /// Whether this is the night or a part of it.
+    #[serde(default)]
+    pub extent: Extent,
+    /// Time in bed: from the first scored epoch to the last.
     pub tib: f64,
     /// Minutes of it that are not scored.
     pub unscored: f64,
@@ -68,11 +98,11 @@ pub struct NightStatistics {
     pub tst: f64,
     /// Sleep efficiency in percent; `None` when nothing is scored.
     pub se: Option<f64>,
-    /// Sleep onset latency; `None` without sleep.
+    /// Sleep onset latency; `None` without sleep and in a part of a night.
     pub sol: Option<f64>,
-    /// Wake after sleep onset; `None` without sleep.
+    /// Wake after sleep onset; `None` without sleep; all wake in a part of a night.
     pub waso: Option<f64>,
-    /// Sleep onset to first REM; `None` without REM or where the task has no REM class.
+    /// Sleep onset to first REM; `None` without REM, where the task has no REM class and in a part of a night.
     pub rem_latency: Option<f64>,
     /// Awakenings after onset.
     pub awakenings: u32,
@@ -90,8 +120,9 @@ impl NightStatistics {
     pub fn of(hypnogram: &[Option<u8>], staging: &Staging, options: NightOptions) -> Self {
         let minute = options.epoch_seconds / 60.0;
         let minutes = |epochs: usize| epochs as f64 * minute;
-        let scored: Hypnogram =
+        let all: Hypnogram =
             hypnogram.iter().map(|code| code.filter(|&code| usize::from(code) < staging.len())).collect();
+        let scored = first_to_last_scored(&all);
         let is_sleep = |code: &Option<u8>| code.is_some_and(|code| code != staging.wake);
         let count =
             |class: usize| scored.iter().filter(|c| c.is_some_and(|c| usize::from(c) == class)).count();
@@ -99,7 +130,11 @@ impl NightStatistics {
         let asleep = scored.iter().filter(|code| is_sleep(code)).count();
         let unscored = scored.iter().filter(|code| code.is_none()).count();
         let tst = minutes(asleep);
-        let onset = onset_epoch(&scored, is_sleep, options.onset);
+        let whole = options.extent == Extent::WholeNight;
+        let onset = match options.extent {
+            Extent::WholeNight => onset_epoch(scored, is_sleep, options.onset),
+            Extent::Part => (asleep > 0).then_some(0),
+        };
         let after = onset.map_or(&[][..], |onset| &scored[onset..]);
         let neighbours = || after.windows(2).filter_map(|pair| Some((pair[0]?, pair[1]?)));
 
@@ -115,13 +150,14 @@ impl NightStatistics {
             })
             .collect();
         Self {
+            extent: options.extent,
             tib: minutes(scored.len()),
             unscored: minutes(unscored),
             tst,
             se: percent(tst, minutes(scored.len() - unscored)),
-            sol: onset.map(minutes),
+            sol: onset.filter(|_| whole).map(minutes),
             waso: onset.map(|_| minutes(after.iter().filter(|&&code| code == Some(staging.wake)).count())),
-            rem_latency: first_rem.map(minutes),
+            rem_latency: first_rem.filter(|_| whole).map(minutes),
             awakenings: u32::try_from(awakenings).unwrap_or(u32::MAX),
             stage_shifts: u32::try_from(stage_shifts).unwrap_or(u32::MAX),
             shifts_per_hour: (tst > 0.0).then(|| stage_shifts as f64 / (tst / 60.0)),
@@ -130,7 +166,8 @@ impl NightStatistics {
     }
 
     /// The statistics of a true and a predicted hypnogram over the epochs **both** score, so that neither is
-    /// credited with time the other has no word on. Epochs beyond the shorter one count as unscored.
+    /// credited with time the other has no word on. Both clocks start with the first such epoch. Epochs beyond the
+    /// shorter one count as unscored.
     #[must_use]
     pub fn paired(
         truth: &[Option<u8>],
@@ -178,6 +215,13 @@ impl NightStatistics {
     }
 }
 
+/// Lights off to lights on, as far as the scores tell: without the unscored epochs at both ends.
+fn first_to_last_scored(hypnogram: &[Option<u8>]) -> &[Option<u8>] {
+    let first = hypnogram.iter().position(Option::is_some);
+    let last = hypnogram.iter().rposition(Option::is_some);
+    first.zip(last).map_or(&[], |(first, last)| &hypnogram[first..=last])
+}
+
 /// The epoch at which sleep begins.
 fn onset_epoch(
     hypnogram: &[Option<u8>],
@@ -200,7 +244,11 @@ mod tests {
     }
 
     fn of(codes: &str, onset: Onset) -> NightStatistics {
-        NightStatistics::of(&night(codes), &Staging::four(), NightOptions { epoch_seconds: 30.0, onset })
+        NightStatistics::of(
+            &night(codes),
+            &Staging::four(),
+            NightOptions { onset, ..NightOptions::default() },
+        )
     }
 
     #[test]
@@ -229,7 +277,7 @@ mod tests {
         assert_eq!((awake.sol, awake.waso, awake.rem_latency), (None, None, None));
         assert_eq!((awake.tst, awake.se, awake.shifts_per_hour), (0.0, Some(0.0), None));
         let blank = of("....", Onset::FirstEpoch);
-        assert_eq!((blank.tib, blank.unscored, blank.se), (2.0, 2.0, None));
+        assert_eq!((blank.tib, blank.unscored, blank.se, blank.sol), (0.0, 0.0, None, None));
         assert_eq!(of("", Onset::Consecutive(3)).tib, 0.0);
     }
 
@@ -244,11 +292,49 @@ mod tests {
             &Staging::four(),
             NightOptions::default(),
         );
-        assert_eq!((truth.tst, predicted.tst, truth.unscored), (1.0, 1.0, 1.0));
+        assert_eq!((truth.tst, predicted.tst, truth.tib, truth.unscored), (1.0, 1.0, 2.0, 0.5));
+    }
+
+    #[test]
+    fn the_clock_starts_with_the_first_scored_epoch_and_stops_with_the_last() {
+        for onset in [Onset::FirstEpoch, Onset::Consecutive(3)] {
+            let scored = of("0010112233011000", onset);
+            for (lead, tail) in [(44, 0), (0, 9), (5, 2)] {
+                let padded = format!("{}0010112233011000{}", ".".repeat(lead), ".".repeat(tail));
+                assert_eq!(of(&padded, onset), scored, "{lead} unscored epochs before, {tail} after");
+            }
+        }
+        // A prediction that covers the lead-in is read from where the truth begins.
+        let (truth, predicted) = NightStatistics::paired(
+            &night("....001122"),
+            &night("1100011122"),
+            &Staging::four(),
+            NightOptions::default(),
+        );
+        assert_eq!((truth.tib, truth.sol, predicted.sol), (3.0, Some(1.0), Some(0.5)));
+    }
+
+    #[test]
+    fn a_part_of_a_night_has_no_latencies() {
+        let codes = night("......0.1130331.");
+        let part = NightStatistics::of(&codes, &Staging::four(), NightOptions::default().of_part());
+        assert_eq!(part.extent, Extent::Part);
+        assert_eq!((part.sol, part.rem_latency), (None, None));
+        // Wake in it is wake after the onset that lies before it.
+        assert_eq!((part.tib, part.unscored, part.tst, part.waso), (4.5, 0.5, 3.0, Some(1.0)));
+        assert_eq!((part.awakenings, part.stage_shifts), (1, 4));
+        let measures = part.measures(&Staging::four());
+        let value = |name: &str| measures.iter().find(|(own, ..)| own == name).map(|(.., value)| *value);
+        assert_eq!(
+            (value("SOL"), value("REM latency"), value("TST")),
+            (Some(None), Some(None), Some(Some(3.0)))
+        );
+        let whole = NightStatistics::of(&codes, &Staging::four(), NightOptions::default());
+        assert_eq!((whole.sol, whole.rem_latency), (Some(1.0), Some(1.0)));
     }
 
     #[test]
     fn unknown_codes_count_as_unscored() {
-        assert_eq!(of("0199", Onset::FirstEpoch).unscored, 1.0);
+        assert_eq!(of("01991", Onset::FirstEpoch).unscored, 1.0);
     }
 }

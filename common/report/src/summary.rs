@@ -11,7 +11,7 @@
 //! rows[]        { name, pooled { accuracy, kappa, macro_f1, n }, per_subject { kappa { n, mean, sd }, ... },
 //!                 interval { kappa { low, high, level }, ... }, seeds { kappa[], n, mean, sd }, note, confusion, subjects }
 //! comparisons[] { row, baseline, subjects, kappa_difference, interval, wilcoxon { n, positive_ranks, p } }
-//! clients[]     { id, role, metrics, confusion, nights[] { id, truth[], predicted[], ..statistics, notes[] }, notes[] }
+//! clients[]     { id, role, metrics, confusion, nights[] { id, truth[], predicted[], ..statistics { extent, .. }, notes[] }, notes[] }
 //! discrepancies[] { measure, unit, reference, device, bias, sd, lower, upper, ... }
 //! rounds[]      { round, version, cohort, reported, mean_loss, examples, evaluation, seconds, bytes_up, bytes_down, aborted }
 //! excluded[]    { id, reason }
