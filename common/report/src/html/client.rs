@@ -1,9 +1,9 @@
 //! The page of one client.
 
-use super::format::{duration, score, short, whole};
+use super::format::{about_kappa, duration, score, short, whole};
 use super::run::tile;
 use super::{hypnogram, matrix, tables};
-use crate::{ClientReport, NightOptions, NightResult, Onset};
+use crate::{ClientReport, Extent, NightOptions, NightResult, Onset};
 use maud::{Markup, html};
 
 pub(super) fn body(report: &ClientReport) -> Markup {
@@ -27,9 +27,7 @@ pub(super) fn body(report: &ClientReport) -> Markup {
             }
         }
         @if scored {
-            p.about {
-                "Kappa is agreement beyond chance: 0 is chance, 1 is perfect. Two human experts scoring the same night reach about 0.76."
-            }
+            p.about { (about_kappa(&report.staging)) }
         } @else {
             p.about { "Nobody has scored these nights, so the page shows what the model predicts and no agreement." }
         }
@@ -71,8 +69,14 @@ fn one_night(report: &ClientReport, night: &NightResult) -> Markup {
     html! {
         h2 { (night.id) }
         p.about {
-            (duration(statistics.tib)) " in bed"
-            @if statistics.unscored > 0.0 { ", " (duration(statistics.unscored)) " of it not scored" }
+            @match statistics.extent {
+                Extent::WholeNight => { (duration(statistics.tib)) " from the first scored epoch to the last" }
+                Extent::Part => {
+                    "A part of the night is judged: " (duration(statistics.tib)) ". The night began before it, so there "
+                    "is no sleep onset latency or REM latency to read"
+                }
+            }
+            @if statistics.unscored > 0.0 { "; " (duration(statistics.unscored)) " of it not scored" }
             "."
         }
         (hypnogram::figure(night, &report.staging, report.options))
@@ -92,5 +96,5 @@ pub(super) fn onset_rule(options: NightOptions) -> String {
         Onset::FirstEpoch => "first epoch of any sleep stage".to_owned(),
         Onset::Consecutive(run) => format!("first of {run} sleep epochs in a row"),
     };
-    format!("{rule}; epochs of {} s", options.epoch_seconds)
+    format!("{rule}; the clock starts with the first scored epoch; epochs of {} s", options.epoch_seconds)
 }

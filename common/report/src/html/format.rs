@@ -97,6 +97,17 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.2}%", 100.0 * share)
 }
 
+/// What kappa is. The experts' figure holds for the five stages of the AASM, so only pages of that task set a score beside it.
+pub(super) fn about_kappa(staging: &Staging) -> String {
+    let experts = "two human experts scoring the same night in the five AASM stages (Wake, N1, N2, N3, REM) reach about 0.76";
+    let kappa = "Kappa is agreement beyond chance: 0 is chance, 1 is perfect.";
+    if staging.classes == Staging::five().classes {
+        format!("{kappa} For comparison, {experts}.")
+    } else {
+        format!("{kappa} Other divisions into stages are not comparable: {experts}.")
+    }
+}
+
 /// The style class that gives a class its colour.
 pub(super) fn colour(staging: &Staging, class: usize) -> &'static str {
     if class == usize::from(staging.wake) {
@@ -139,6 +150,15 @@ mod tests {
         assert_eq!((seconds(93.4), seconds(7431.0)), ("93 s".into(), "2.1 h".into()));
         assert_eq!((bytes(999), bytes(4_944_000)), ("999 B".into(), "4.9 MB".into()));
         assert_eq!(percent(1.0 / 3.0), "33.33%");
+    }
+
+    #[test]
+    fn the_experts_figure_is_named_as_that_of_five_stages() {
+        assert!(about_kappa(&Staging::five()).contains("For comparison, two human experts"));
+        for staging in [Staging::sleep_wake(), Staging::three(), Staging::four()] {
+            let text = about_kappa(&staging);
+            assert!(text.contains("not comparable") && text.contains("five AASM stages"), "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The hypnogram: truth above prediction over hours since lights off, one lane per stage.
+//! The hypnogram: truth above prediction over hours since the recording's start, one lane per stage.
 
 use super::format::{colour, percent};
 use crate::{NightOptions, NightResult, Staging};
@@ -100,14 +100,14 @@ fn axis(hours: f64) -> Markup {
     let step = if hours > 12.0 { 2 } else { 1 };
     let last = hours.floor().clamp(0.0, 1000.0) as usize;
     html! {
-        svg.hours role="img" aria-label="hours since lights off" height="42" {
+        svg.hours role="img" aria-label="hours since the recording’s start" height="42" {
             line.axis x1="0" x2="100%" y1="1" y2="1" {}
             @for hour in (0..=last).step_by(step) {
                 @let x = percent(if hours > 0.0 { hour as f64 / hours } else { 0.0 });
                 line.axis x1=(x) x2=(x) y1="1" y2="6" {}
                 text x=(x) y="20" text-anchor="middle" { (hour) }
             }
-            text x="50%" y="38" text-anchor="middle" { "hours since lights off" }
+            text x="50%" y="38" text-anchor="middle" { "hours since the recording’s start" }
         }
     }
 }

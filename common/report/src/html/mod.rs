@@ -65,10 +65,54 @@ mod tests {
             assert!(run.contains(&format!("clients/{}.html", client.id)), "link to {}", client.id);
             let page = client_page(&ClientReport::of_run(&summary, client));
             well_formed(&page).unwrap();
-            assert!(page.contains(&client.id) && page.contains("hours since lights off"));
+            assert!(page.contains(&client.id) && page.contains("hours since the recording’s start"));
         }
         assert!(run.contains("7749105") && run.contains("the rule asks for 50 %"));
         assert!(run.contains("2 of 4 needed clients reported"));
+    }
+
+    #[test]
+    fn several_seeds_show_their_spread() {
+        let several = run_page(&testing::summary(3, 2));
+        assert!(
+            several.contains(" over 2 seeds</span>")
+                && several.contains("<th class=\"num\">sd over seeds</th>")
+        );
+        let one = run_page(&testing::summary(3, 1));
+        assert!(!one.contains("seeds</span>") && !one.contains("sd over seeds"));
+    }
+
+    #[test]
+    fn people_are_listed_best_first() {
+        let mut summary = testing::summary(5, 1);
+        summary.clients[1].metrics.kappa = None;
+        let page = run_page(&summary);
+        // Behind the plot's links come the table's.
+        let table = &page[page.find("<th>client</th>").unwrap()..];
+        let mut ids: Vec<(usize, &str, Option<f64>)> = summary
+            .clients
+            .iter()
+            .map(|c| (table.find(&format!(">{}<", c.id)).unwrap(), c.id.as_str(), c.metrics.kappa))
+            .collect();
+        ids.sort_unstable_by_key(|(at, ..)| *at);
+        assert_eq!(ids[4].1, summary.clients[1].id);
+        assert!(ids[..4].windows(2).all(|pair| pair[0].2 >= pair[1].2), "{ids:?}");
+    }
+
+    #[test]
+    fn a_part_of_a_night_is_called_one() {
+        let mut summary = testing::summary(1, 1);
+        let client = &mut summary.clients[0];
+        let night = client.nights[0].clone();
+        let judged = 650..night.epochs();
+        let part =
+            NightResult::part("n", night.truth, night.predicted, judged, &summary.staging, summary.options);
+        client.nights[0] = part;
+        let page = client_page(&ClientReport::of_run(&summary, &summary.clients[0]));
+        assert!(page.contains("A part of the night is judged"));
+        let latency = page.split_once("(SOL)").unwrap().1;
+        assert_eq!(latency[..latency.find("</tr>").unwrap()].matches('–').count(), 3);
+        well_formed(&page).unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The page of a run.
 
-use super::format::{bytes, interval, p_value, score, seconds, short, spread, whole};
+use super::format::{about_kappa, bytes, interval, p_value, score, seconds, short, spread, whole};
 use super::{hypnogram, matrix, plots, tables};
 use crate::{ClientResult, Metrics, Row, Summary, output::file_stems};
 use maud::{Markup, html};
@@ -44,7 +44,7 @@ fn header(summary: &Summary) -> Markup {
         }
         div.tiles {
             @if let Some(row) = headline {
-                (tile("Kappa", &short(row.pooled.kappa), &format!("{}, all epochs", row.name)))
+                (tile("Kappa", &short(row.pooled.kappa), &about_headline(row)))
                 (tile("Macro-F1", &short(row.pooled.macro_f1), "mean over stages"))
                 (tile("Accuracy", &short(row.pooled.accuracy), &format!("{} epochs", whole(row.pooled.n))))
                 (tile("People", &whole(row.subjects.len() as u64), "evaluated"))
@@ -54,10 +54,17 @@ fn header(summary: &Summary) -> Markup {
             }
             (tile("Time", &seconds(summary.seconds), &format!("peak memory {:.0} MiB", summary.peak_rss_mib)))
         }
-        p.about {
-            "Kappa is agreement beyond chance: 0 is chance, 1 is perfect. Two human experts scoring the same night reach about 0.76."
-        }
+        p.about { (about_kappa(&summary.staging)) }
     }
+}
+
+/// What the large kappa is of, and how far it depends on the seed where there are several.
+fn about_headline(row: &Row) -> String {
+    let spread =
+        row.seeds.spread.sd.map_or(String::new(), |sd| {
+            format!("; sd {} over {} seeds", score(Some(sd)), row.seeds.kappa.len())
+        });
+    format!("{}, all epochs{spread}", row.name)
 }
 
 pub(super) fn tile(what: &str, value: &str, about: &str) -> Markup {
@@ -166,10 +173,14 @@ fn stages(summary: &Summary, row: &Row) -> Markup {
 }
 
 fn people(clients: &[(&ClientResult, &str)]) -> Markup {
+    // Who has no kappa comes last.
+    let mut clients = clients.to_vec();
+    let kappa = |client: &ClientResult| client.metrics.kappa.unwrap_or(f64::NEG_INFINITY);
+    clients.sort_by(|a, b| kappa(b.0).total_cmp(&kappa(a.0)).then_with(|| a.0.id.cmp(&b.0.id)));
     html! {
         h2 { "People" }
-        p.about { "Each client is one person; best first." }
-        (plots::clients(clients))
+        p.about { "Each client is one person; best kappa first." }
+        (plots::clients(&clients))
         div.wide {
             table {
                 thead { tr {
@@ -177,7 +188,7 @@ fn people(clients: &[(&ClientResult, &str)]) -> Markup {
                     th.num { "epochs" } th.spare { "notes" }
                 } }
                 tbody {
-                    @for (client, stem) in clients {
+                    @for (client, stem) in &clients {
                         tr {
                             td.name { a href={ "clients/" (stem) ".html" } { (client.id) } }
                             td class="role spare" { (client.role) }
