@@ -33,6 +33,6 @@ pub use error::DataError;
 pub use features::prepare;
 pub use night::{Cohort, Excluded, Features, Night, NightRules, Normalisation, Quality};
 pub use person::{InvalidPersonId, PersonId};
-pub use recording::{DEFAULT_NIGHT, EPOCH_SECONDS, Recording};
+pub use recording::{DEFAULT_NIGHT, EPOCH_SECONDS, Recording, natural_order, night_order};
 pub use stage::{Stage, Task, UnknownTask};
 pub use stream::{Stream, StreamKind};

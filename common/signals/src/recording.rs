@@ -1,5 +1,6 @@
 //! One person's night as it came from the sensors.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::{PersonId, Stage, Stream, StreamKind};
@@ -38,6 +39,75 @@ impl Recording {
     }
 }
 
+/// The order of a person's nights by name: [`DEFAULT_NIGHT`] first, then names by [`natural_order`]. Numbered nights are
+/// in the order of their numbers (`night-2` before `night-10`), nights named by ISO dates in the order of time.
+#[must_use]
+pub fn night_order(a: &str, b: &str) -> Ordering {
+    let named = |name: &str| name != DEFAULT_NIGHT;
+    named(a).cmp(&named(b)).then_with(|| natural_order(a, b))
+}
+
+/// The order in which people count: runs of digits compare as numbers, everything else byte by byte. Numbers of any
+/// length; texts that differ in leading zeros alone are equal only if they are the same text.
+#[must_use]
+pub fn natural_order(a: &str, b: &str) -> Ordering {
+    let mut left = a.as_bytes();
+    let mut right = b.as_bytes();
+    while let (Some(x), Some(y)) = (left.first(), right.first()) {
+        let order = if x.is_ascii_digit() && y.is_ascii_digit() {
+            let (m, n) = (number(&mut left), number(&mut right));
+            m.len().cmp(&n.len()).then_with(|| m.cmp(n))
+        } else {
+            (left, right) = (&left[1..], &right[1..]);
+            x.cmp(y)
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
+}
+
+/// Takes the digits at the front; returns them without leading zeros.
+fn number<'a>(text: &mut &'a [u8]) -> &'a [u8] {
+    let end = text.iter().position(|c| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    *text = rest;
+    let zeros = digits.iter().take_while(|c| **c == b'0').count();
+    &digits[zeros..]
+}
+
 pub(crate) fn night_id(person: &PersonId, name: &str) -> String {
     if name == DEFAULT_NIGHT { person.to_string() } else { format!("{person}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nights_are_in_the_order_they_are_counted() {
+        let ordered = [
+            "night",
+            "2026-03-09",
+            "2026-03-10",
+            "2026-11-01",
+            "a",
+            "n09",
+            "n9",
+            "n10",
+            "n10a",
+            "night-2",
+            "night-9",
+            "night-10",
+            "night-99999999999999999999998",
+            "night-99999999999999999999999",
+        ];
+        for (i, a) in ordered.iter().enumerate() {
+            for (j, b) in ordered.iter().enumerate() {
+                assert_eq!(night_order(a, b), i.cmp(&j), "{a} and {b}");
+            }
+        }
+        assert_eq!(natural_order("", "0"), Ordering::Less);
+    }
 }

@@ -14,18 +14,19 @@
 //! every stage is `None`. `steps/` and other files are ignored.
 //!
 //! The public set has one night per person. Further nights of a person are `ID+NAME_heartrate.txt` and so on;
-//! a plain `ID` is the night named [`DEFAULT_NIGHT`].
+//! a plain `ID` is the night named [`DEFAULT_NIGHT`]. The nights of a person are in the order of [`crate::night_order`].
 //!
 //! Lines that break the format are errors naming file and line. Values that break the body
 //! (a heart rate of 300) are data: [`Stream::new`] drops and counts them.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::motion::Motion;
-use crate::recording::{DEFAULT_NIGHT, EPOCH_SECONDS};
+use crate::recording::{DEFAULT_NIGHT, EPOCH_SECONDS, night_order};
 use crate::{Cohort, DataError, NightRules, PersonId, Recording, Stage, Stream, StreamKind, table};
 
 /// Samples this far outside the labelled night are kept, seconds: they let the first and the last epoch interpolate.
@@ -41,7 +42,7 @@ const POSTURE: (&str, &str) = ("posture", "_acceleration.txt");
 const MOTION: (&str, &str) = ("motion", "_acceleration.txt");
 const FOLDERS: [(&str, &str); 5] = [HEART_RATE, LABELS, COUNTS, POSTURE, MOTION];
 
-/// Every night of every person, in the order of person and name.
+/// Every night of every person, by person and [`crate::night_order`].
 ///
 /// # Errors
 /// [`DataError`] when the folder is missing, holds no recording, or any file is malformed.
@@ -50,7 +51,7 @@ pub fn load(dir: &Path) -> Result<Vec<Recording>, DataError> {
     nights.iter().map(|night| load_night(dir, night)).collect()
 }
 
-/// Every night of one person, in the order of name.
+/// Every night of one person, in [`crate::night_order`].
 ///
 /// # Errors
 /// As [`load`]; [`DataError::Empty`] when the person has no file in the folder.
@@ -147,10 +148,22 @@ pub fn write(dir: &Path, recording: &Recording) -> Result<(), DataError> {
 }
 
 /// One night of one person, as file names tell them apart.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct NightKey {
     person: PersonId,
     name: String,
+}
+
+impl Ord for NightKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.person.cmp(&other.person).then_with(|| night_order(&self.name, &other.name))
+    }
+}
+
+impl PartialOrd for NightKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl NightKey {
