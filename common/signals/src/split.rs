@@ -44,8 +44,12 @@ pub fn by_person(people: &[PersonId], folds: usize, seed: u64) -> Vec<Fold> {
 
 /// The honest split inside one night: learn from the beginning, test on the end.
 ///
-/// `gap_epochs` between the two belong to neither, so that smoothing and context windows do not carry
-/// one into the other. Either range may be empty when the night is too short for the gap.
+/// The `gap_epochs` between the two belong to neither: neighbouring epochs are nearly copies of each other. Labels never
+/// cross the cut. Measurements do, in two ways. Heart rate is normalised by its median and spread over the
+/// whole night ([`crate::Normalisation::WholeNight`]), so both parts know the level of both. And who stages the
+/// whole night before judging its end gives the model the beginning as context, windows wider than the gap included.
+/// Both are what a reading of the whole night the morning after has as well; a staging while the night goes on has neither.
+/// Either range may be empty when the night is too short for the gap.
 #[must_use]
 pub fn chronological(epochs: usize, train_fraction: f32, gap_epochs: usize) -> (Range<usize>, Range<usize>) {
     let cut = (epochs as f64 * f64::from(train_fraction.clamp(0.0, 1.0))).round() as usize;
