@@ -13,7 +13,7 @@ use crate::federation::Federation;
 use crate::files::{self, Access};
 use crate::history::outcome;
 use crate::live::{Live, Running};
-use crate::registry::Invitation;
+use crate::roster::Invitation;
 
 /// Rounds and audit lines that a status lists.
 const RECENT: usize = 10;

@@ -125,11 +125,11 @@ impl Audit {
         self.store.write(&[self.line(at, event)])
     }
 
-    /// Appends a refusal unless this window's ration is used up.
+    /// Appends a refusal unless this window's ration is used up; whether it did.
     ///
     /// # Errors
     /// [`StoreError`] if the disk refuses.
-    pub fn refused(&self, at: Seconds, peer: &str, why: &str) -> Result<(), StoreError> {
+    pub fn refused(&self, at: Seconds, peer: &str, why: &str) -> Result<bool, StoreError> {
         let unlogged = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if at >= state.window + WINDOW || at < state.window {
@@ -137,13 +137,13 @@ impl Audit {
             }
             if state.written >= RATION {
                 state.unlogged += 1;
-                return Ok(());
+                return Ok(false);
             }
             state.written += 1;
             std::mem::take(&mut state.unlogged)
         };
         let event = AuditEvent::Refused { peer: peer.to_owned(), why: why.to_owned(), unlogged };
-        self.append(at, event)
+        self.append(at, event).map(|()| true)
     }
 
     /// The last `count` lines, oldest first.
@@ -181,9 +181,9 @@ mod tests {
     fn a_flood_of_refusals_is_counted_not_written() {
         let dir = tempfile::tempdir().unwrap();
         let audit = Audit::open(Arc::new(Store::create(&dir.path().join("store")).unwrap())).unwrap();
-        for _ in 0..1000 {
-            audit.refused(1000, "192.0.2.1", "no certificate").unwrap();
-        }
+        let written =
+            (0..1000).filter(|_| audit.refused(1000, "192.0.2.1", "no certificate").unwrap()).count();
+        assert_eq!(written, RATION as usize);
         audit.refused(1000 + WINDOW, "192.0.2.1", "no certificate").unwrap();
         let lines = audit.tail(usize::MAX).unwrap();
         assert_eq!(lines.len(), RATION as usize + 1);

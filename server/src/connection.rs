@@ -1,14 +1,15 @@
 //! One connection: who it is, what it may do, and the two tasks that carry its frames.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream, VarInt};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use somnus_protocol::fault::Fault;
-use somnus_protocol::ids::ClientId;
+use somnus_protocol::ids::{ClientId, Digest};
 use somnus_protocol::message::ToServer;
 use somnus_protocol::token::{
     CertificateReply, CertificateRequest, Close, MAX_CERTIFICATE_FRAME, StreamKind, decode_der, encode_der,
@@ -22,13 +23,17 @@ use crate::error::RequestError;
 use crate::federation::Federation;
 use crate::frame::{self, FrameError};
 use crate::outbox::Outbox;
-use crate::registry::{Issued, Peer};
+use crate::registry::{Issued, Member, Peer};
 use crate::verifier::Gate;
 
 /// A handshake takes no longer.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// An invited hub says what it wants, and a certificate request is complete, within this time.
 const CERTIFICATE: Duration = Duration::from_secs(30);
+/// An enrolled client opens its first stream within this time.
+const STREAM: Duration = Duration::from_secs(30);
+/// Connections that one hub may have: the one that counts, and the one that is about to replace it.
+const CONNECTIONS: u32 = 2;
 /// A peer that was told everything may take this long to hang up.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -44,8 +49,10 @@ pub enum FromPeer {
 
 /// The driver's end of a client's connection.
 pub struct Link {
-    /// Who.
-    pub client: ClientId,
+    /// Who, as the handshake saw it.
+    pub member: Member,
+    /// Messages of this connection that were refused.
+    pub refused: u32,
     /// Tells this connection from an earlier one of the same client.
     pub serial: u64,
     /// What is to be sent.
@@ -70,12 +77,51 @@ pub struct Hall {
     /// To the driver.
     pub driver: mpsc::Sender<FromPeer>,
     serial: AtomicU64,
+    seats: Seats,
+}
+
+/// How many connections each hub has, by its key: a hub that lost its name cannot crowd out the one that has it now.
+#[derive(Clone, Default)]
+struct Seats(Arc<Mutex<BTreeMap<Digest, u32>>>);
+
+/// One of them, until it is dropped.
+struct Seat {
+    seats: Seats,
+    key: Digest,
+}
+
+impl Seats {
+    fn take(&self, key: Digest) -> Option<Seat> {
+        let mut taken = self.lock();
+        let count = taken.entry(key).or_default();
+        if *count >= CONNECTIONS {
+            return None;
+        }
+        *count += 1;
+        Some(Seat { seats: self.clone(), key })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.lock();
+        let left = taken.get(&self.key).map_or(0, |count| count.saturating_sub(1));
+        if left == 0 {
+            taken.remove(&self.key);
+        } else {
+            taken.insert(self.key, left);
+        }
+    }
 }
 
 impl Hall {
     /// A hall whose news go to `driver`.
     pub fn new(federation: Arc<Federation>, gate: Arc<Gate>, driver: mpsc::Sender<FromPeer>) -> Self {
-        Self { federation, gate, driver, serial: AtomicU64::new(0) }
+        Self { federation, gate, driver, serial: AtomicU64::new(0), seats: Seats::default() }
     }
 
     /// Serves one peer to its end. The permit is for the handshake, and for everything of a peer that is not enrolled.
@@ -87,9 +133,12 @@ impl Hall {
             Err(_) => return debug!(%address, "a handshake took too long"),
         };
         match self.identify(&connection) {
-            Ok(Peer::Enrolled(client)) => {
+            Ok(Peer::Enrolled(member)) => {
                 drop(permit);
-                self.enrolled(connection, client).await;
+                match self.seats.take(member.key()) {
+                    Some(_seat) => self.enrolled(connection, member).await,
+                    None => close(&connection, Close::Full, "this hub has as many connections as it may"),
+                }
             }
             Ok(Peer::Invited(invited)) => {
                 let name = invited.name().to_string();
@@ -131,24 +180,37 @@ impl Hall {
         self.gate.judge(leaf, others, now).map_err(|refusal| refusal.to_string())
     }
 
-    async fn enrolled(self: Arc<Self>, connection: Connection, client: ClientId) {
+    async fn enrolled(self: &Arc<Self>, connection: Connection, member: Member) {
+        let client = member.name().clone();
         let mut has_stream = false;
         loop {
-            let (send, mut receive) = match connection.accept_bi().await {
-                Ok(streams) => streams,
-                Err(error) => return debug!(%client, %error, "disconnected"),
+            let opened = if has_stream {
+                Ok(connection.accept_bi().await)
+            } else {
+                timeout(STREAM, connection.accept_bi()).await
+            };
+            let (send, mut receive) = match opened {
+                Ok(Ok(streams)) => streams,
+                Ok(Err(error)) => return debug!(%client, %error, "disconnected"),
+                Err(_) => {
+                    return close(
+                        &connection,
+                        Close::TooSlow,
+                        "a connection without the federation's stream",
+                    );
+                }
             };
             match timeout(CERTIFICATE, stream_kind(&mut receive)).await.ok().flatten() {
                 Some(StreamKind::Federation) if !has_stream => {
                     has_stream = true;
-                    let (hall, connection, client) = (Arc::clone(&self), connection.clone(), client.clone());
-                    tokio::spawn(async move { hall.federate(connection, client, send, receive).await });
+                    let (hall, connection, member) = (Arc::clone(self), connection.clone(), member.clone());
+                    tokio::spawn(async move { hall.federate(connection, member, send, receive).await });
                 }
                 Some(StreamKind::Certificate) => {
-                    let (hall, name) = (Arc::clone(&self), client.clone());
+                    let (hall, member) = (Arc::clone(self), member.clone());
                     let federation = Arc::clone(&self.federation);
                     let issue =
-                        move |csr: &[u8]| federation.registry.renew(&name, csr, federation.clock.now());
+                        move |csr: &[u8]| federation.registry.renew(&member, csr, federation.clock.now());
                     let name = client.to_string();
                     tokio::spawn(async move {
                         let _ = timeout(CERTIFICATE, hall.certificate(send, receive, name, issue)).await;
@@ -167,18 +229,15 @@ impl Hall {
     async fn federate(
         self: Arc<Self>,
         connection: Connection,
-        client: ClientId,
+        member: Member,
         mut send: SendStream,
         mut receive: RecvStream,
     ) {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let outbox = Arc::new(Outbox::new(self.federation.config.limits.outbound_messages as usize));
-        let link = Link {
-            client: client.clone(),
-            serial,
-            outbox: Arc::clone(&outbox),
-            connection: connection.clone(),
-        };
+        let client = member.name().clone();
+        let link =
+            Link { member, refused: 0, serial, outbox: Arc::clone(&outbox), connection: connection.clone() };
         if self.driver.send(FromPeer::Opened(link)).await.is_err() {
             return close(&connection, Close::Restarting, "the server shuts down");
         }
@@ -276,7 +335,7 @@ impl Hall {
     async fn handshake_failed(&self, address: SocketAddr, error: &ConnectionError) {
         match error {
             // Our own verdict on the peer, or one of its own on us.
-            ConnectionError::TransportError(_) => {
+            ConnectionError::TransportError(_) | ConnectionError::ConnectionClosed(_) => {
                 self.refused(&address.to_string(), &error.to_string()).await;
             }
             _ => debug!(%address, %error, "a handshake came to nothing"),
@@ -284,14 +343,18 @@ impl Hall {
     }
 
     async fn refused(&self, peer: &str, why: &str) {
-        warn!(peer, why, "refused");
         let (federation, peer, why) = (Arc::clone(&self.federation), peer.to_owned(), why.to_owned());
-        let written = tokio::task::spawn_blocking(move || {
-            federation.audit.refused(federation.clock.now(), &peer, &why)
-        });
-        if let Ok(Err(error)) = written.await {
-            warn!(%error, "the audit log");
-        }
+        // A panic has been printed, and is no reason to keep the peer.
+        let _ = tokio::task::spawn_blocking(move || refuse(&federation, &peer, &why)).await;
+    }
+}
+
+/// Writes a refusal to both logs, as far as the ration of the audit log goes: a flood fills neither.
+pub fn refuse(federation: &Federation, peer: &str, why: &str) {
+    match federation.audit.refused(federation.clock.now(), peer, why) {
+        Ok(true) => warn!(peer, why, "refused"),
+        Ok(false) => debug!(peer, why, "refused"),
+        Err(error) => warn!(peer, why, %error, "refused, and the audit log cannot be written"),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,22 +23,31 @@ use tracing::{info, warn};
 
 use crate::audit::AuditEvent;
 use crate::ca::ServerIdentity;
-use crate::connection::{FromPeer, Hall, Link};
+use crate::connection::{FromPeer, Hall, Link, refuse};
 use crate::control::Control;
 use crate::endpoint;
 use crate::error::StoreError;
 use crate::federation::{CONFIG, Federation, OpenError};
 use crate::history::outcome;
 use crate::live::Live;
+use crate::roster::Refusal;
 use crate::verifier::Gate;
 
 /// News of peers that wait for the driver; each holds at most one frame.
 const INBOX: usize = 16;
-/// After the last release, clients have this long to hear of it and hang up.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// After the last release, clients have this long to come, hear of it and hang up; longer than a hub waits between two
+/// attempts to connect. A server whose clients all know ends at once.
+const FAREWELL: Duration = Duration::from_secs(120);
+/// Refused messages after which a connection is not put up with any more.
+const REFUSALS: u32 = 100;
+/// Refusals that are being written to the logs; the driver does not wait for them, and more are left out.
+const NOTES: usize = 8;
 
 /// How long a server that ends waits for its connections to end.
 const LAST_PACKETS: Duration = Duration::from_secs(1);
+
+/// What a revoked hub is told.
+const REVOKED: &str = "this hub was revoked";
 
 /// What the federation's seed is derived from the server's key with.
 const SEED_LABEL: &[u8] = b"somnus/1 federation seed";
@@ -59,6 +69,20 @@ pub enum Ending {
     /// All releases are made.
     Finished(Version),
 }
+
+/// Why a server cannot go on. A restart goes on from what is on the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The disk refused a record; nothing that depends on it was sent.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Work of a round panicked, and the sum is lost with it.
+    #[error("the server's own work failed, which is a bug: {0}; start it again, the round is repeated")]
+    Panicked(String),
+}
+
+/// What became of a job.
+type Done = Result<JobResult, String>;
 
 /// A server that listens.
 pub struct Server {
@@ -115,8 +139,8 @@ impl Server {
     /// Serves until `stop` is done, or all releases are made if that was asked for.
     ///
     /// # Errors
-    /// [`StoreError`] if the disk refuses a record: nothing that depends on it was sent, a restart goes on from there.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Ending, StoreError> {
+    /// [`ServeError`] if the disk refuses a record or a job panics; a restart goes on from what is on the disk.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Ending, ServeError> {
         let Self { federation, endpoint, gate, control, live, revoked, coordinator, until_finished } = self;
         let (to_driver, mut inbox) = mpsc::channel(INBOX);
         let (jobs, results) = mpsc::unbounded_channel();
@@ -127,6 +151,7 @@ impl Server {
             coordinator,
             links: BTreeMap::new(),
             told: BTreeSet::new(),
+            notes: Arc::new(Semaphore::new(NOTES)),
             jobs,
             start: Moment::now(),
         };
@@ -180,7 +205,8 @@ struct Driver {
     links: BTreeMap<ClientId, Link>,
     /// Clients that hung up after the last release: they know.
     told: BTreeSet<ClientId>,
-    jobs: mpsc::UnboundedSender<JobResult>,
+    notes: Arc<Semaphore>,
+    jobs: mpsc::UnboundedSender<Done>,
     start: Moment,
 }
 
@@ -197,10 +223,10 @@ impl Driver {
     async fn run(
         &mut self,
         inbox: &mut mpsc::Receiver<FromPeer>,
-        mut results: mpsc::UnboundedReceiver<JobResult>,
+        mut results: mpsc::UnboundedReceiver<Done>,
         mut revoked: mpsc::UnboundedReceiver<ClientId>,
         until_finished: bool,
-    ) -> Result<Ending, StoreError> {
+    ) -> Result<Ending, ServeError> {
         let mut deadline = self.step(Input::Timeout).await?;
         let mut farewell = None;
         loop {
@@ -214,7 +240,9 @@ impl Driver {
             }
             deadline = tokio::select! {
                 Some(news) = inbox.recv() => self.heard(news).await?,
-                Some(result) = results.recv() => self.step(Input::Finished(result)).await?,
+                Some(done) = results.recv() => {
+                    self.step(Input::Finished(done.map_err(ServeError::Panicked)?)).await?
+                }
                 Some(client) = revoked.recv() => self.revoked(&client).await?,
                 () = sleep_until(wake.unwrap_or_else(Moment::now)), if wake.is_some() => {
                     self.step(Input::Timeout).await?
@@ -226,7 +254,19 @@ impl Driver {
     async fn heard(&mut self, news: FromPeer) -> Result<Option<Instant>, StoreError> {
         match news {
             FromPeer::Opened(link) => {
-                let client = link.client.clone();
+                let client = link.member.name().clone();
+                // The handshake may be older than a revocation.
+                match self.federation.registry.admits(&link.member, self.federation.clock.now()) {
+                    Ok(()) => {}
+                    Err(Refusal::Expired) => {
+                        link.close(Close::NotAllowed, "this hub's certificate expired");
+                        return self.step(Input::Timeout).await;
+                    }
+                    Err(_) => {
+                        link.close(Close::Revoked, REVOKED);
+                        return self.step(Input::Timeout).await;
+                    }
+                }
                 if let Some(older) = self.links.insert(client.clone(), link) {
                     older.close(Close::Replaced, "the same client connected again");
                     self.step(Input::Disconnected(client.clone())).await?;
@@ -251,8 +291,14 @@ impl Driver {
     }
 
     async fn revoked(&mut self, client: &ClientId) -> Result<Option<Instant>, StoreError> {
+        let now = self.federation.clock.now();
+        let admitted = |link: &Link| self.federation.registry.admits(&link.member, now).is_ok();
+        // By now another hub may have the name and be connected.
+        if self.links.get(client).is_some_and(admitted) {
+            return self.step(Input::Timeout).await;
+        }
         let Some(link) = self.forget(client) else { return self.step(Input::Timeout).await };
-        link.close(Close::Revoked, "this hub was revoked");
+        link.close(Close::Revoked, REVOKED);
         info!(%client, "revoked, disconnected");
         self.step(Input::Disconnected(client.clone())).await
     }
@@ -276,7 +322,13 @@ impl Driver {
             let drained = self.drain();
             deadline = drained.deadline;
             self.persist(drained.records).await?;
-            self.tell(drained.events).await;
+            for client in self.tell(drained.events).await {
+                if let Some(link) = self.forget(&client) {
+                    warn!(%client, "too many of its messages make no sense: disconnected");
+                    link.close(Close::Malformed, "too many messages that make no sense");
+                    inputs.push(Input::Disconnected(client));
+                }
+            }
             for output in drained.rest {
                 match output {
                     Output::Send(client, message) => {
@@ -291,7 +343,7 @@ impl Driver {
                         let jobs = self.jobs.clone();
                         tokio::task::spawn_blocking(move || {
                             // A driver that is gone has no use for the result.
-                            let _ = jobs.send(job.run());
+                            let _ = jobs.send(unless_it_panics(|| job.run()));
                         });
                     }
                     Output::Persist(_) | Output::Event(_) | Output::Wait(_) => {}
@@ -330,7 +382,9 @@ impl Driver {
         })
     }
 
-    async fn tell(&mut self, events: Vec<Event>) {
+    /// Tells the operator; returns the clients that have been refused too often.
+    async fn tell(&mut self, events: Vec<Event>) -> Vec<ClientId> {
+        let mut unbearable = Vec::new();
         for event in events {
             match event {
                 Event::CheckedIn(client, role) => info!(%client, ?role, "checked in"),
@@ -359,12 +413,24 @@ impl Driver {
                 ),
                 Event::Finished(version) => info!(%version, "the federation is complete"),
                 Event::Refused(client, fault) => {
-                    warn!(%client, %fault, "refused");
-                    self.note(move |f| f.audit.refused(f.clock.now(), client.as_str(), &fault.to_string()))
-                        .await;
+                    if let Some(link) = self.links.get_mut(&client) {
+                        link.refused += 1;
+                        if link.refused > REFUSALS {
+                            unbearable.push(client.clone());
+                        }
+                    }
+                    // Nothing waits for this line: a client that is refused a lot must not slow down the others.
+                    if let Ok(permit) = Arc::clone(&self.notes).try_acquire_owned() {
+                        let federation = Arc::clone(&self.federation);
+                        tokio::task::spawn_blocking(move || {
+                            refuse(&federation, client.as_str(), &fault.to_string());
+                            drop(permit);
+                        });
+                    }
                 }
             }
         }
+        unbearable
     }
 
     /// Writes to the audit log. A line that cannot be written must not stop the round.
@@ -380,5 +446,74 @@ impl Driver {
         let roster = self.federation.registry.roster();
         self.links.is_empty()
             && roster.iter().all(|(name, entry)| entry.revoked.is_some() || self.told.contains(name))
+    }
+}
+
+/// What a job gave, or what its panic said. The machine waits for its job, so a job must not vanish.
+fn unless_it_panics<T>(job: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(job)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use somnus_protocol::checkpoint::{Checkpoint, FORMAT, Manifest, Tensor};
+    use somnus_protocol::plan::TrainableSet;
+
+    use super::*;
+    use crate::clock::WallClock;
+    use crate::federation::Founding;
+
+    fn server(folder: &std::path::Path) -> Server {
+        let manifest = Manifest {
+            format: FORMAT,
+            name: "small".into(),
+            architecture: serde_json::Value::Null,
+            licence: "MIT OR Apache-2.0".into(),
+            provenance: BTreeMap::new(),
+            trainable: BTreeMap::from([(TrainableSet::Full, vec!["w".to_owned()])]),
+        };
+        let tensors = BTreeMap::from([("w".to_owned(), Tensor { shape: vec![1], values: vec![0.0] })]);
+        let model = folder.join("model");
+        std::fs::write(&model, Checkpoint { manifest, tensors }.to_bytes().unwrap()).unwrap();
+        let founding = Founding {
+            name: "night".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            public: vec!["127.0.0.1:1".into()],
+            model: Some(model),
+            plain: true,
+        };
+        let (place, clock) = (folder.join("fed"), WallClock::from_fn(|| 1_800_000_000));
+        Federation::create(&place, &founding, &clock).unwrap();
+        Server::start(Federation::open(&place, clock).unwrap(), Options::default()).unwrap()
+    }
+
+    #[test]
+    fn a_job_that_panics_ends_the_server_and_says_why() {
+        assert_eq!(unless_it_panics(|| 7), Ok(7));
+        let lost: Done = unless_it_panics(|| panic!("the sum of round {} is gone", 3));
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ended = runtime.block_on(async {
+            let Server { federation, live, coordinator, revoked, .. } = server(dir.path());
+            let (jobs, results) = mpsc::unbounded_channel();
+            jobs.send(lost).unwrap();
+            let (_peers, mut inbox) = mpsc::channel(1);
+            let mut driver = Driver {
+                federation,
+                live,
+                coordinator,
+                links: BTreeMap::new(),
+                told: BTreeSet::new(),
+                notes: Arc::new(Semaphore::new(NOTES)),
+                jobs,
+                start: Moment::now(),
+            };
+            driver.run(&mut inbox, results, revoked, false).await
+        });
+        let error = ended.unwrap_err().to_string();
+        assert!(error.contains("the sum of round 3 is gone") && error.contains("start it again"), "{error}");
     }
 }

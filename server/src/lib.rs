@@ -29,5 +29,6 @@ pub mod history;
 pub mod live;
 pub mod outbox;
 pub mod registry;
+pub mod roster;
 pub mod store;
 pub mod verifier;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use rustls::pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use somnus_protocol::ids::{ClientId, Digest};
 use somnus_protocol::token::{Token, decode_der, encode_der};
 
@@ -15,6 +15,7 @@ use crate::audit::{Audit, AuditEvent};
 use crate::ca::{Authority, Presented, Request, entropy};
 use crate::clock::Seconds;
 use crate::error::{RequestError, StoreError};
+use crate::roster::{Enrolment, Invitation, Refusal, hex};
 use crate::store::{Change, Key, Store, Table};
 
 /// Spent and expired invitations are remembered this long, so that a late hub is told what is wrong: 90 days.
@@ -26,7 +27,27 @@ pub enum Peer {
     /// A hub with an invitation: it may enrol and nothing else.
     Invited(Invited),
     /// A client on the roster.
-    Enrolled(ClientId),
+    Enrolled(Member),
+}
+
+/// A client as its certificate shows it. Only [`Registry::enrolled`] makes one; what it says was true then, and
+/// [`Registry::admits`] tells whether it still is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    name: ClientId,
+    key: Digest,
+}
+
+impl Member {
+    /// Its name.
+    pub fn name(&self) -> &ClientId {
+        &self.name
+    }
+
+    /// SHA-256 of its public key.
+    pub fn key(&self) -> Digest {
+        self.key
+    }
 }
 
 /// A hub that holds an invitation. Only [`Registry::invited`] makes one.
@@ -42,52 +63,6 @@ impl Invited {
     pub fn name(&self) -> &ClientId {
         &self.name
     }
-}
-
-/// Why a peer is turned away in the handshake.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The invitation or the certificate is past its end.
-    #[error("its invitation or certificate has expired")]
-    Expired,
-    /// Another hub has used the invitation.
-    #[error("its invitation has been used by another hub")]
-    Spent,
-    /// The client was revoked, or another hub has its name now.
-    #[error("it was revoked")]
-    Revoked,
-    /// Not signed by our authority and not one of our invitations.
-    #[error("it holds neither a certificate of this federation nor an invitation to it")]
-    Foreign,
-}
-
-/// One line of the roster.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Enrolment {
-    /// SHA-256 of the hub's public key.
-    #[serde(with = "hex")]
-    pub key: Digest,
-    /// The current certificate, DER, base64.
-    pub certificate: String,
-    /// When it enrolled.
-    pub enrolled: Seconds,
-    /// When the current certificate ends.
-    pub expires: Seconds,
-    /// When it was revoked.
-    pub revoked: Option<Seconds>,
-}
-
-/// An invitation as the server remembers it; the key itself is not here.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Invitation {
-    /// Who is invited.
-    pub name: ClientId,
-    /// When the invitation ends.
-    pub expires: Seconds,
-    /// Whether it was withdrawn by revoking the name.
-    pub withdrawn: bool,
-    /// The hub that used it, by SHA-256 of its public key, hexadecimal.
-    pub spent: Option<String>,
 }
 
 /// A certificate and what it needs to be used.
@@ -177,10 +152,23 @@ impl Registry {
     ///
     /// # Errors
     /// [`Refusal::Revoked`] if it has not.
-    pub fn enrolled(&self, seen: &Presented) -> Result<ClientId, Refusal> {
+    pub fn enrolled(&self, seen: &Presented) -> Result<Member, Refusal> {
         let name: ClientId = seen.name.parse().map_err(|_| Refusal::Foreign)?;
         match self.read().roster.get(&name) {
-            Some(entry) if entry.revoked.is_none() && entry.key == seen.key => Ok(name),
+            Some(entry) if entry.belongs_to(&seen.key) => Ok(Member { name, key: seen.key }),
+            _ => Err(Refusal::Revoked),
+        }
+    }
+
+    /// Whether a client that was let in once still belongs here: a connection may be older than a revocation.
+    ///
+    /// # Errors
+    /// [`Refusal::Revoked`] if it was revoked or another hub has its name, [`Refusal::Expired`] if its last
+    /// certificate is past its end.
+    pub fn admits(&self, member: &Member, now: Seconds) -> Result<(), Refusal> {
+        match self.read().roster.get(&member.name) {
+            Some(entry) if entry.belongs_to(&member.key) && now < entry.expires => Ok(()),
+            Some(entry) if entry.belongs_to(&member.key) => Err(Refusal::Expired),
             _ => Err(Refusal::Revoked),
         }
     }
@@ -269,10 +257,15 @@ impl Registry {
     ///
     /// # Errors
     /// [`RequestError`] telling the hub's operator what is wrong.
-    pub fn renew(&self, name: &ClientId, csr: &[u8], now: Seconds) -> Result<Issued, RequestError> {
+    pub fn renew(&self, member: &Member, csr: &[u8], now: Seconds) -> Result<Issued, RequestError> {
         let request = Request::read(csr)?;
         let _one_change = self.lock();
-        let entry = self.read().roster.get(name).filter(|entry| entry.revoked.is_none()).cloned();
+        self.admits(member, now).map_err(|refusal| match refusal {
+            Refusal::Expired => RequestError::NotAllowed("this hub's certificate expired"),
+            _ => RequestError::NotAllowed("this hub was revoked"),
+        })?;
+        let name = &member.name;
+        let entry = self.read().roster.get(name).cloned();
         let entry = entry.ok_or(RequestError::NotAllowed("this hub was revoked"))?;
         if entry.key != request.key() {
             return Err(RequestError::NotAllowed(
@@ -358,19 +351,6 @@ impl Registry {
     }
 }
 
-impl Invitation {
-    /// Whether it lets in the hub with this key.
-    fn admits(&self, hub: &Digest, now: Seconds) -> Result<(), Refusal> {
-        if self.withdrawn {
-            return Err(Refusal::Revoked);
-        }
-        if self.spent.as_ref().is_some_and(|spent| *spent != hub.to_hex()) {
-            return Err(Refusal::Spent);
-        }
-        if now >= self.expires { Err(Refusal::Expired) } else { Ok(()) }
-    }
-}
-
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("records are plain data")
 }
@@ -381,26 +361,6 @@ fn roster_key(name: &ClientId) -> Key {
 
 fn invitation_key(id: &Digest) -> Key {
     Key::new(Table::Invitations, id.to_hex())
-}
-
-/// Digests as hexadecimal text.
-mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use somnus_protocol::ids::Digest;
-
-    pub(super) fn parse(text: &[u8]) -> Option<Digest> {
-        let bytes: [u8; 32] = data_encoding::HEXLOWER.decode(text).ok()?.try_into().ok()?;
-        Some(bytes.into())
-    }
-
-    pub(super) fn serialize<S: Serializer>(digest: &Digest, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&digest.to_hex())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Digest, D::Error> {
-        let text = String::deserialize(from)?;
-        parse(text.as_bytes()).ok_or_else(|| D::Error::custom("not a digest"))
-    }
 }
 
 #[cfg(test)]
@@ -477,7 +437,7 @@ mod tests {
         assert_eq!(registry.invited(&thief.shows(&token), NOW).unwrap(), Err(Refusal::Spent));
         assert_eq!(registry.enrol(&invited, &hub.csr(), NOW + 2).unwrap(), first);
         let seen = Presented::read(&first.certificate).unwrap();
-        assert_eq!(registry.enrolled(&seen), Ok(name("ann")));
+        assert_eq!(registry.enrolled(&seen).unwrap().name(), &name("ann"));
     }
 
     #[test]
@@ -521,17 +481,25 @@ mod tests {
         let unused = registry.invite(&name("ann"), "a:1", NOW, 100).unwrap();
         let invited = registry.invited(&hub.shows(&token), NOW).unwrap().unwrap();
         let seen = Presented::read(&registry.enrol(&invited, &hub.csr(), NOW).unwrap().certificate).unwrap();
+        let member = registry.enrolled(&seen).unwrap();
+        assert_eq!(registry.admits(&member, NOW), Ok(()));
+        assert_eq!(registry.admits(&member, NOW + LIFE), Err(Refusal::Expired));
         assert!(matches!(registry.invite(&name("ann"), "a:1", NOW, 9), Err(RequestError::Enrolled(_))));
         registry.revoke(&name("ann"), NOW).unwrap();
         assert_eq!(registry.enrolled(&seen), Err(Refusal::Revoked));
+        assert_eq!(registry.admits(&member, NOW), Err(Refusal::Revoked));
+        assert!(registry.renew(&member, &hub.csr(), NOW).unwrap_err().to_string().contains("revoked"));
         assert_eq!(registry.invited(&hub.shows(&token), NOW).unwrap(), Err(Refusal::Revoked));
         assert_eq!(registry.invited(&next.shows(&unused), NOW).unwrap(), Err(Refusal::Revoked));
         assert!(matches!(registry.revoke(&name("bob"), NOW), Err(RequestError::Unknown(_))));
         let again = registry.invite(&name("ann"), "a:1", NOW, 100).unwrap();
         let invited = registry.invited(&next.shows(&again), NOW).unwrap().unwrap();
         let new = Presented::read(&registry.enrol(&invited, &next.csr(), NOW).unwrap().certificate).unwrap();
-        assert_eq!(registry.enrolled(&new), Ok(name("ann")));
+        assert_eq!(registry.enrolled(&new).unwrap().key(), Digest::of(next.0.public_key_raw()));
         assert_eq!(registry.enrolled(&seen), Err(Refusal::Revoked));
+        // The name is another hub's now: what the first one was let in as counts for nothing.
+        assert_eq!(registry.admits(&member, NOW), Err(Refusal::Revoked));
+        assert!(registry.renew(&member, &hub.csr(), NOW).is_err());
     }
 
     #[test]
@@ -542,11 +510,17 @@ mod tests {
         let token = registry.invite(&name("ann"), "a:1", NOW, 100).unwrap();
         let invited = registry.invited(&hub.shows(&token), NOW).unwrap().unwrap();
         let first = registry.enrol(&invited, &hub.csr(), NOW).unwrap();
-        assert_eq!(registry.renew(&name("ann"), &hub.csr(), NOW + 5).unwrap(), first);
+        let member = registry.enrolled(&Presented::read(&first.certificate).unwrap()).unwrap();
+        assert_eq!(registry.renew(&member, &hub.csr(), NOW + 5).unwrap(), first);
         let later = NOW + 2 * LIFE / 3;
-        let second = registry.renew(&name("ann"), &hub.csr(), later).unwrap();
+        let second = registry.renew(&member, &hub.csr(), later).unwrap();
         assert_eq!(Presented::read(&second.certificate).unwrap().not_after, later + LIFE);
-        assert!(registry.renew(&name("ann"), &Hub::new().csr(), later).is_err());
+        assert!(registry.renew(&member, &Hub::new().csr(), later).is_err());
+        // The new certificate ends later than the one that the connection was made with.
+        assert_eq!(registry.admits(&member, NOW + LIFE), Ok(()));
+        assert!(
+            registry.renew(&member, &hub.csr(), later + LIFE).unwrap_err().to_string().contains("expired")
+        );
     }
 
     #[test]

@@ -26,7 +26,8 @@ use rustls::{
 
 use crate::ca::Presented;
 use crate::error::IdentityError;
-use crate::registry::{Peer, Refusal, Registry};
+use crate::registry::{Peer, Registry};
+use crate::roster::Refusal;
 
 /// Judges peers by the registry.
 pub struct Gate {
