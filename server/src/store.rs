@@ -15,18 +15,21 @@
 //! What a crash leaves over is removed on open. sled keeps its own checksums of its log; ours also notice what sled would
 //! hand out in good faith.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sled::{Batch, Db};
-use somnus_protocol::ids::{BlobId, Digest};
+use sled::{Batch, Db, IVec};
+use somnus_protocol::ids::BlobId;
 
 use crate::error::{FileError, StoreError};
-use crate::files::{self, Access};
+use crate::files;
+
+mod objects;
+
+use self::objects::Objects;
 
 /// The layout that this program writes, and the newest it reads.
 pub const SCHEMA: u32 = 1;
@@ -109,15 +112,23 @@ pub enum Change {
     Delete(Key),
 }
 
+impl Change {
+    /// The record, and what it will hold.
+    fn parts(&self) -> (&Key, Option<&[u8]>) {
+        match self {
+            Self::Put(key, payload) => (key, Some(payload)),
+            Self::Delete(key) => (key, None),
+        }
+    }
+}
+
 /// The records of one federation. One process has it open at a time.
 pub struct Store {
     path: PathBuf,
     db: Db,
-    /// Held by whoever writes: how many records name each object.
+    /// Held by whoever writes.
     objects: Mutex<Objects>,
 }
-
-type Objects = BTreeMap<Digest, u32>;
 
 /// A value without its envelope.
 enum Sealed<'a> {
@@ -166,21 +177,21 @@ impl Store {
         let mut objects = self.lock();
         let mut batch = Batch::default();
         let (mut gained, mut lost) = (Vec::new(), Vec::new());
-        for change in changes {
-            let (Change::Put(key, _) | Change::Delete(key)) = change;
+        // Of several changes to a record the last one counts, and only that one may count its object.
+        let last: BTreeMap<&Key, Option<&[u8]>> = changes.iter().map(Change::parts).collect();
+        for (key, payload) in last {
             if let Some(old) = self.guarded(|| self.db.get(&key.0))?
                 && let Sealed::Outside(blob) = self.open_envelope(&key.0, &old)?
             {
                 lost.push(blob.digest);
             }
-            match change {
-                Change::Delete(key) => batch.remove(key.0.as_slice()),
-                Change::Put(key, payload) if payload.len() <= LARGE => {
+            match payload {
+                None => batch.remove(key.0.as_slice()),
+                Some(payload) if payload.len() <= LARGE => {
                     batch.insert(key.0.as_slice(), seal(&key.0, INSIDE, payload));
                 }
-                Change::Put(key, payload) => {
-                    let blob = BlobId::of(payload);
-                    files::write_atomically(&self.object(blob.digest), payload, Access::Owner)?;
+                Some(payload) => {
+                    let blob = objects.keep(payload)?;
                     gained.push(blob.digest);
                     let name = [&blob.digest.as_bytes()[..], &blob.len.to_le_bytes()].concat();
                     batch.insert(key.0.as_slice(), seal(&key.0, OUTSIDE, &name));
@@ -188,18 +199,8 @@ impl Store {
             }
         }
         self.guarded(|| self.db.apply_batch(batch).and_then(|()| self.db.flush().map(|_| ())))?;
-        for digest in gained {
-            *objects.entry(digest).or_default() += 1;
-        }
-        for digest in lost {
-            let count = objects.entry(digest).or_default();
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                objects.remove(&digest);
-                // One that cannot be removed now is removed on the next open.
-                let _ = fs::remove_file(self.object(digest));
-            }
-        }
+        gained.into_iter().for_each(|digest| objects.named(digest));
+        lost.into_iter().for_each(|digest| objects.released(digest));
         Ok(())
     }
 
@@ -217,12 +218,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk fails or a record is damaged.
     pub fn table(&self, table: Table) -> Result<Vec<Row>, StoreError> {
-        let entries = self.db.scan_prefix([table as u8]);
-        let row = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
-            let (key, value) = self.guarded(|| entry)?;
+        let row = |entry: Result<(IVec, IVec), StoreError>| {
+            let (key, value) = entry?;
             Ok((key[1..].to_vec(), self.unseal(&key, &value)?))
         };
-        entries.map(row).collect()
+        self.entries(&[table as u8]).map(row).collect()
     }
 
     /// The keys of a table in order, without the table's byte.
@@ -230,8 +230,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk fails.
     pub fn keys(&self, table: Table) -> Result<Vec<Vec<u8>>, StoreError> {
-        let keys = self.db.scan_prefix([table as u8]).keys();
-        keys.map(|key| Ok(self.guarded(|| key)?[1..].to_vec())).collect()
+        self.entries(&[table as u8]).map(|entry| Ok(entry?.0[1..].to_vec())).collect()
     }
 
     /// Every record as (key, payload), while nobody writes: what a backup contains.
@@ -243,8 +242,8 @@ impl Store {
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let _nobody_writes = self.lock();
-        for entry in self.db.iter() {
-            let (key, value) = self.guarded(|| entry)?;
+        for entry in self.entries(&[]) {
+            let (key, value) = entry?;
             each(&key, &self.unseal(&key, &value)?)?;
         }
         Ok(())
@@ -276,7 +275,8 @@ impl Store {
                 other => break other?,
             }
         };
-        Ok(Self { path: path.to_owned(), db, objects: Mutex::default() })
+        let objects = Mutex::new(Objects::new(path.join(OBJECTS)));
+        Ok(Self { path: path.to_owned(), db, objects })
     }
 
     /// Reads everything once: a store that opens is a store that can be read.
@@ -293,25 +293,29 @@ impl Store {
         }
         self.dump(|_, _| Ok(()))?;
         let mut objects = self.lock();
-        for entry in self.db.iter() {
-            let (key, value) = self.guarded(|| entry)?;
+        for entry in self.entries(&[]) {
+            let (key, value) = entry?;
             if let Sealed::Outside(blob) = self.open_envelope(&key, &value)? {
-                *objects.entry(blob.digest).or_default() += 1;
+                objects.named(blob.digest);
             }
         }
         // What a crash left between a file and the batch that was to name it, or the other way round.
-        let folder = self.path.join(OBJECTS);
-        let named: BTreeSet<PathBuf> = objects.keys().map(|digest| self.object(*digest)).collect();
-        for entry in fs::read_dir(&folder).map_err(|cause| FileError::new(&folder, cause))?.flatten() {
-            if !named.contains(&entry.path()) {
-                fs::remove_file(entry.path()).map_err(|cause| FileError::new(&entry.path(), cause))?;
-            }
-        }
-        Ok(())
+        Ok(objects.sweep()?)
     }
 
-    fn object(&self, digest: Digest) -> PathBuf {
-        self.path.join(OBJECTS).join(digest.to_hex())
+    /// The records whose keys begin with `prefix`, sealed. The step from one to the next is guarded, too: that is where
+    /// sled reads.
+    fn entries(&self, prefix: &[u8]) -> impl Iterator<Item = Result<(IVec, IVec), StoreError>> {
+        let (mut entries, mut over) = (self.db.scan_prefix(prefix), false);
+        std::iter::from_fn(move || {
+            if over {
+                return None;
+            }
+            let next = self.guarded(|| entries.next().transpose());
+            // Behind an error nothing can be trusted.
+            over = next.is_err();
+            next.transpose()
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Objects> {
@@ -327,12 +331,8 @@ impl Store {
         match self.open_envelope(key, value)? {
             Sealed::Inside(payload) => Ok(payload.to_vec()),
             Sealed::Outside(blob) => {
-                let payload = files::read(&self.object(blob.digest))?;
-                if BlobId::of(&payload) == blob {
-                    Ok(payload)
-                } else {
-                    Err(self.broken(key, "its object does not match its digest"))
-                }
+                let payload = objects::read(&self.path.join(OBJECTS), blob)?;
+                payload.ok_or_else(|| self.broken(key, "its object does not match its digest"))
             }
         }
     }
@@ -402,197 +402,4 @@ fn guard<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, St
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn put(n: u64, payload: &[u8]) -> Change {
-        Change::Put(Key::number(Table::Rounds, n), payload.to_vec())
-    }
-
-    fn numbers(store: &Store) -> Vec<u64> {
-        let keys = store.keys(Table::Rounds).unwrap();
-        keys.iter().map(|key| u64::from_be_bytes(key.as_slice().try_into().unwrap())).collect()
-    }
-
-    /// A store with batches of two records, batch `n` holding 2n and 2n + 1.
-    fn filled(path: &Path, batches: u64) {
-        let store = Store::create(path).unwrap();
-        for n in 0..batches {
-            let payload = vec![n as u8; 700];
-            store.write(&[put(2 * n, &payload), put(2 * n + 1, &payload)]).unwrap();
-        }
-    }
-
-    #[test]
-    fn records_survive_closing_and_come_back_in_order() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store");
-        filled(&path, 3);
-        let store = Store::open(&path).unwrap();
-        assert_eq!(numbers(&store), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(store.read(&Key::number(Table::Rounds, 4)).unwrap().unwrap(), vec![2; 700]);
-        store.write(&[Change::Delete(Key::number(Table::Rounds, 0)), put(300, b"x")]).unwrap();
-        assert_eq!(numbers(&store), [1, 2, 3, 4, 5, 300]);
-        assert_eq!(store.read(&Key::number(Table::Rounds, 0)).unwrap(), None);
-    }
-
-    #[test]
-    fn what_stands_in_the_way_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store");
-        assert!(matches!(Store::open(&path), Err(StoreError::Missing { .. })));
-        let held = Store::create(&path).unwrap();
-        let error = Store::open(&path).err().unwrap();
-        assert!(matches!(error, StoreError::Busy { .. }), "{error}");
-        assert!(Store::create(&path).err().unwrap().to_string().contains("exists already"));
-        held.write(&[Change::Put(Key::new(Table::Meta, "schema"), b"2".to_vec())]).unwrap();
-        drop(held);
-        assert!(matches!(Store::open(&path), Err(StoreError::TooNew { found: 2, known: 1, .. })));
-        let file = dir.path().join("file");
-        fs::write(&file, "").unwrap();
-        let error = Store::create(&file.join("store")).err().unwrap().to_string();
-        assert!(error.contains("file/store"), "{error}");
-    }
-
-    #[test]
-    fn a_record_that_lies_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store");
-        let store = Store::create(&path).unwrap();
-        let key = Key::new(Table::Roster, "hub-1");
-        store.write(&[Change::Put(key.clone(), b"true".to_vec())]).unwrap();
-        // sled itself is content with these bytes; only our checksum is not.
-        let mut sealed = seal(&key.0, INSIDE, b"true");
-        sealed[OVERHEAD] ^= 1;
-        store.db.insert(&key.0, sealed).unwrap();
-        store.db.flush().unwrap();
-        drop(store);
-        let error = Store::open(&path).err().unwrap().to_string();
-        assert!(error.contains("record roster/hub-1: its checksum does not match"), "{error}");
-        assert!(error.contains(&path.display().to_string()));
-    }
-
-    /// After a crash that loses the end of the log, what is left is a prefix of whole batches.
-    #[test]
-    fn a_torn_log_recovers_to_whole_batches_or_says_that_it_is_damaged() {
-        let dir = tempfile::tempdir().unwrap();
-        let whole = dir.path().join("whole");
-        filled(&whole, 40);
-        let log = fs::read(whole.join("sled/db")).unwrap();
-        let end = log.iter().rposition(|byte| *byte != 0).unwrap();
-        let (mut recovered, mut refused) = (0, 0);
-        for step in 0..24 {
-            let path = dir.path().join(format!("torn-{step}"));
-            fs::create_dir_all(path.join("sled/blobs")).unwrap();
-            fs::copy(whole.join("sled/conf"), path.join("sled/conf")).unwrap();
-            // The torn write of a power cut: the tail of the log is zero.
-            let cut = end - end * step / 24 - step;
-            let mut torn = log.clone();
-            torn[cut..].fill(0);
-            fs::write(path.join("sled/db"), torn).unwrap();
-            match Store::open(&path) {
-                Ok(store) => {
-                    recovered += 1;
-                    let numbers = numbers(&store);
-                    assert!(numbers.len().is_multiple_of(2), "half a batch: {numbers:?}");
-                    assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>(), "a gap");
-                    store.write(&[put(1000, b"it can be written again")]).unwrap();
-                }
-                Err(error) => {
-                    refused += 1;
-                    assert!(error.to_string().contains(&format!("torn-{step}")), "{error}");
-                }
-            }
-        }
-        assert!(recovered > 0, "no torn log was recovered, {refused} were refused");
-    }
-
-    #[test]
-    fn flipped_bytes_never_pass_for_records() {
-        let dir = tempfile::tempdir().unwrap();
-        let whole = dir.path().join("whole");
-        filled(&whole, 20);
-        let log = fs::read(whole.join("sled/db")).unwrap();
-        let end = log.iter().rposition(|byte| *byte != 0).unwrap();
-        for step in 1..24 {
-            let path = dir.path().join(format!("flipped-{step}"));
-            fs::create_dir_all(path.join("sled/blobs")).unwrap();
-            fs::copy(whole.join("sled/conf"), path.join("sled/conf")).unwrap();
-            let mut flipped = log.clone();
-            flipped[end * step / 24] ^= 0x40;
-            fs::write(path.join("sled/db"), flipped).unwrap();
-            if let Ok(store) = Store::open(&path) {
-                for (key, payload) in store.table(Table::Rounds).unwrap() {
-                    let n = u64::from_be_bytes(key.as_slice().try_into().unwrap());
-                    assert_eq!(payload, vec![(n / 2) as u8; 700], "record {n} changed silently");
-                }
-            }
-        }
-    }
-
-    fn objects(path: &Path) -> usize {
-        fs::read_dir(path.join(OBJECTS)).unwrap().count()
-    }
-
-    #[test]
-    fn large_payloads_come_and_go_with_their_records() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store");
-        let store = Store::create(&path).unwrap();
-        let (large, other) = (vec![7; 100_000], vec![8; 100_000]);
-        // Two records with the same content share it.
-        store.write(&[put(1, &large), put(2, &large), put(3, &other)]).unwrap();
-        assert_eq!(objects(&path), 2);
-        store.write(&[Change::Delete(Key::number(Table::Rounds, 1)), put(3, b"small now")]).unwrap();
-        assert_eq!(objects(&path), 1);
-        drop(store);
-        // A crash left an object that nothing names.
-        fs::write(path.join(OBJECTS).join(Digest::of(b"orphan").to_hex()), "orphan").unwrap();
-        let store = Store::open(&path).unwrap();
-        assert_eq!(objects(&path), 1);
-        assert_eq!(store.read(&Key::number(Table::Rounds, 2)).unwrap().unwrap(), large);
-        store.write(&[put(2, &large)]).unwrap();
-        assert_eq!(store.read(&Key::number(Table::Rounds, 2)).unwrap().unwrap(), large);
-        store.write(&[Change::Delete(Key::number(Table::Rounds, 2))]).unwrap();
-        assert_eq!(objects(&path), 0);
-    }
-
-    #[test]
-    fn a_lost_or_damaged_object_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store");
-        Store::create(&path).unwrap().write(&[put(5, &[7; 100_000])]).unwrap();
-        let object = fs::read_dir(path.join(OBJECTS)).unwrap().next().unwrap().unwrap().path();
-        fs::write(&object, [7; 99_999]).unwrap();
-        let error = Store::open(&path).err().unwrap().to_string();
-        assert!(error.contains("record rounds/5: its object does not match its digest"), "{error}");
-        fs::remove_file(&object).unwrap();
-        let error = Store::open(&path).err().unwrap().to_string();
-        assert!(error.contains(&object.display().to_string()), "{error}");
-    }
-
-    /// sled alone would take twenty times of what is kept here.
-    #[test]
-    fn the_disk_holds_what_is_kept_and_little_more() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store");
-        let store = Store::create(&path).unwrap();
-        for n in 0..150u64 {
-            let release: Vec<u8> = (0..50_000u64).map(|i| (i * 31 + n) as u8).collect();
-            let mut changes = vec![
-                Change::Put(Key::number(Table::Releases, n), release),
-                Change::Put(Key::number(Table::Rounds, n), vec![n as u8; 500]),
-            ];
-            changes.extend(n.checked_sub(10).map(|old| Change::Delete(Key::number(Table::Releases, old))));
-            store.write(&changes).unwrap();
-        }
-        let size = |folder: &str| -> u64 {
-            let entries = fs::read_dir(path.join(folder)).unwrap();
-            entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
-        };
-        assert_eq!(size(OBJECTS), 10 * 50_000);
-        assert!(size(LOG) + size("sled/blobs") < 4 << 20, "{} + {}", size(LOG), size("sled/blobs"));
-    }
-}
+mod tests;
