@@ -59,6 +59,13 @@ pub enum OpenError {
     /// The folder has one already.
     #[error("{}: there is a federation here already", .0.display())]
     Exists(PathBuf),
+    /// There are keys or a store, but no configuration, which is written last.
+    #[error(
+        "{}: there are keys or a store here but no {CONFIG}: either an `init` or `restore` was interrupted, then remove \
+         this folder and do it again; or the file was lost, then put it back",
+        .0.display()
+    )]
+    Unfinished(PathBuf),
     /// The configuration cannot be used.
     #[error("{}: {source}", path.display())]
     Config {
@@ -127,6 +134,7 @@ impl Federation {
     pub fn open(folder: &Path, clock: WallClock) -> Result<Self, OpenError> {
         let path = folder.join(CONFIG);
         if !path.exists() {
+            refuse_existing(folder)?;
             return Err(OpenError::Missing(folder.to_owned()));
         }
         let config = ServerConfig::parse(&files::read_text(&path)?)
@@ -146,11 +154,56 @@ impl Federation {
     }
 }
 
-/// Leaves existing federations alone.
+/// Leaves existing federations alone, and what is left of unfinished ones: it may be all that is left of a whole one.
 ///
 /// # Errors
-/// [`OpenError::Exists`].
+/// [`OpenError::Exists`] or [`OpenError::Unfinished`].
 pub fn refuse_existing(folder: &Path) -> Result<(), OpenError> {
-    let taken = [CONFIG, STORE, "ca.key"].iter().any(|name| folder.join(name).exists());
-    if taken { Err(OpenError::Exists(folder.to_owned())) } else { Ok(()) }
+    if folder.join(CONFIG).exists() {
+        return Err(OpenError::Exists(folder.to_owned()));
+    }
+    let begun = [STORE, "ca.key"].iter().any(|name| folder.join(name).exists());
+    if begun { Err(OpenError::Unfinished(folder.to_owned())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The configuration is the last file that `init` and `restore` write.
+    #[test]
+    fn a_federation_that_was_interrupted_while_it_was_made_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = WallClock::from_fn(|| 1_800_000_000);
+        let founding = Founding {
+            name: "night".into(),
+            listen: "127.0.0.1:4433".parse().unwrap(),
+            public: Vec::new(),
+            model: None,
+            plain: true,
+        };
+        let folder = dir.path().join("fed");
+        assert!(matches!(Federation::open(&folder, clock.clone()), Err(OpenError::Missing(_))));
+        Federation::create(&folder, &founding, &clock).unwrap();
+        let exists = Federation::create(&folder, &founding, &clock).unwrap_err();
+        assert!(matches!(exists, OpenError::Exists(_)), "{exists}");
+
+        let config = folder.join(CONFIG);
+        let text = std::fs::read(&config).unwrap();
+        std::fs::remove_file(&config).unwrap();
+        let backup = dir.path().join("backup");
+        let errors = [
+            Federation::open(&folder, clock.clone()).err().unwrap(),
+            Federation::create(&folder, &founding, &clock).unwrap_err(),
+            crate::backup::restore(&backup, &folder, &clock).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, OpenError::Unfinished(_)), "{error}");
+            let line = error.to_string();
+            assert!(line.contains("fed: ") && line.contains("remove this folder and do it again"), "{line}");
+        }
+        // Nothing was touched: with its configuration back it is a federation again.
+        std::fs::write(&config, text).unwrap();
+        assert!(Federation::open(&folder, clock).is_ok());
+    }
 }

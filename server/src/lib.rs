@@ -5,7 +5,8 @@
 //! - [`federation`]: the folder of a federation; [`config`]: its `server.toml`; [`files`], [`clock`], [`error`]: the rim;
 //! - [`store`]: checksummed records, the one file that names sled; [`history`]: releases and rounds; [`audit`];
 //!   [`backup`];
-//! - [`ca`]: keys and certificates; [`registry`]: roster and invitations; [`verifier`]: who gets through the handshake;
+//! - [`ca`]: keys and certificates; [`roster`]: its lines and invitations; [`registry`]: all of them; [`verifier`]: who gets
+//!   through the handshake;
 //! - [`endpoint`]: QUIC; [`connection`], [`frame`], [`outbox`]: one peer;
 //! - [`driver`]: the loop around the coordinator; [`live`]: what it tells of itself;
 //! - [`admin`]: what operators ask; [`control`]: how they ask a running server; [`cli`]: the commands.

@@ -227,7 +227,7 @@ fn the_last_change_to_a_record_in_a_batch_counts() {
     assert_eq!((objects(&path), store.read(&key).unwrap()), (1, Some(large.clone())));
     store.write(&[put(2, &large), put(1, &other), Change::Delete(key.clone())]).unwrap();
     assert_eq!((objects(&path), store.read(&key).unwrap()), (1, None));
-    assert_eq!(store.read(&Key::number(Table::Rounds, 2)).unwrap(), Some(large.clone()));
+    assert_eq!(store.read(&Key::number(Table::Rounds, 2)).unwrap(), Some(large));
     store.write(&[put(2, &other), put(2, b"small")]).unwrap();
     assert_eq!(objects(&path), 0);
     drop(store);
