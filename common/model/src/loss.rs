@@ -5,8 +5,9 @@ use somnus_signals::{Stage, Task};
 
 use crate::vector::exp;
 
-/// How often each stage is in typical sleep: W, N1, N2, N3, REM.
-const TYPICAL: [f32; 5] = [0.08, 0.07, 0.49, 0.14, 0.22];
+/// How often each stage is in typical sleep: W, N1, N2, N3, REM. Round figures of healthy adult laboratory nights, e.g.
+/// Ohayon et al. 2004; not estimated from any evaluated cohort.
+const TYPICAL: [f32; 5] = [0.10, 0.05, 0.50, 0.15, 0.20];
 
 /// Cross-entropy with class weights and label smoothing.
 pub(crate) struct Loss {
@@ -98,7 +99,7 @@ mod tests {
             assert!((mean - 1.0).abs() < 1e-6);
         }
         let four = class_weights(Task::Four, ClassWeighting::InverseSqrt);
-        assert!((four[0] / four[1] - (0.56f32 / 0.08).sqrt()).abs() < 1e-5);
+        assert!((four[0] / four[1] - (0.55f32 / 0.10).sqrt()).abs() < 1e-5);
     }
 
     #[test]
