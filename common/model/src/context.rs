@@ -2,7 +2,9 @@
 //!
 //! The mixer could learn the linear ones, but a local *spread* is quadratic in what it sees, and with one labelled night a
 //! person there is little to learn it from. Heart-rate variability over minutes is the classic cue of the stage (Walch
-//! 2019); on 23 people of the public watch set these inputs raise the central 4-class kappa from .40 to .44.
+//! 2019); on 23 people of the public watch set these inputs raise the central 4-class kappa from .40 to .44. Whether to
+//! have these inputs, and the windows' half-widths, were chosen by cross-validation on those same people. The gain, and every
+//! number measured on them with these windows, is therefore optimistic for other people, by how much is not known.
 
 use somnus_signals::{Features, StreamKind};
 
@@ -18,7 +20,8 @@ pub(crate) fn width(stream: StreamKind, windows: &[usize]) -> usize {
 
 /// The derived numbers of all epochs, `[epochs, width]`; meaningless where the epoch itself is absent.
 ///
-/// `features` covers the epochs that may be seen and no others. A window reaches `half` epochs to either side, as far
+/// `features` covers the epochs that may be seen and no others, though its heart rate was normalised over the whole night.
+/// Who stages a whole night and judges a part of it sees the rest of it through these windows. A window reaches `half` epochs to either side, as far
 /// as there is signal. Heart rate: the spread within the epoch; then per window the level minus its mean, its spread, and
 /// the mean of the spreads within epochs. Activity and posture: per window mean and maximum.
 pub(crate) fn derive(stream: StreamKind, features: &Part<'_>, windows: &[usize]) -> Vec<f32> {
