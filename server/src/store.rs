@@ -16,6 +16,7 @@
 //! hand out in good faith.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,8 @@ const OVERHEAD: usize = 5;
 const LARGE: usize = 8 * 1024;
 /// Where sled is, in the store's folder.
 const LOG: &str = "sled";
+/// What the names of sled's snapshots end with until they are whole.
+const HALF_SNAPSHOT: &str = "generating";
 /// Where large payloads are.
 const OBJECTS: &str = "objects";
 /// sled's page cache; nothing in it is large.
@@ -269,6 +272,7 @@ impl Store {
             .flush_every_ms(None);
         let began = Instant::now();
         let db = loop {
+            remove_half_snapshots(&path.join(LOG))?;
             match guard(path, || config.open()) {
                 // sled lets go of its lock a moment after the last handle to it is gone.
                 Err(StoreError::Busy { .. }) if began.elapsed() < BUSY => std::thread::sleep(BUSY / 100),
@@ -373,6 +377,33 @@ fn checksum(key: &[u8], payload: &[u8]) -> [u8; 4] {
     hasher.update(key);
     hasher.update(payload);
     hasher.finalize().to_le_bytes()
+}
+
+/// Removes the snapshots that a crash or a full disk left half-written. sled 0.34 takes such a file for a snapshot and
+/// calls the store corrupt; without it sled reads on from the snapshot before. Nothing is touched while another process
+/// has the log open, which holds this very lock.
+fn remove_half_snapshots(folder: &Path) -> Result<(), FileError> {
+    let failed = |cause| FileError::new(folder, cause);
+    let mut halves = Vec::new();
+    if folder.is_dir() {
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == HALF_SNAPSHOT) {
+                halves.push(path);
+            }
+        }
+    }
+    if halves.is_empty() {
+        return Ok(());
+    }
+    let log = folder.join("db");
+    let held = File::open(&log).map_err(|cause| FileError::new(&log, cause))?;
+    if held.try_lock().is_ok() {
+        for half in halves {
+            fs::remove_file(&half).map_err(|cause| FileError::new(&half, cause))?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs one call of sled. On some damaged files sled 0.34 panics where it should return an error; to the operator both

@@ -1,7 +1,5 @@
 //! The store on a disk that is torn, flipped, full of old things, and in order.
 
-use std::fs;
-
 use somnus_protocol::ids::Digest;
 
 use super::*;
@@ -232,4 +230,25 @@ fn the_last_change_to_a_record_in_a_batch_counts() {
     assert_eq!(objects(&path), 0);
     drop(store);
     assert_eq!(numbers(&Store::open(&path).unwrap()), [2]);
+}
+
+/// What a kill or a full disk leaves when it hits sled on opening.
+#[test]
+fn a_snapshot_that_is_half_written_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    filled(&path, 3);
+    let half = path.join("sled/snap.FFFFFFFFFFFFFFF0.generating");
+    for rest in [&b""[..], b"half of a snapshot, and no checksum behind it"] {
+        fs::write(&half, rest).unwrap();
+        assert_eq!(numbers(&Store::open(&path).unwrap()), [0, 1, 2, 3, 4, 5]);
+        assert!(!half.exists());
+    }
+    // Another process may be writing it.
+    let held = Store::open(&path).unwrap();
+    fs::write(&half, "").unwrap();
+    assert!(matches!(Store::open(&path), Err(StoreError::Busy { .. })));
+    assert!(half.exists());
+    drop(held);
+    assert!(Store::open(&path).is_ok());
 }
