@@ -41,6 +41,16 @@ pub enum NightsError {
         /// Why, per night.
         reasons: Vec<String>,
     },
+    /// A hub that is to train has nothing to train on.
+    #[error(
+        "{person}: {reason}, so there is nothing to train on; with role = \"evaluates\" in client.toml this hub stages its nights without"
+    )]
+    NothingToTrainOn {
+        /// Whose.
+        person: PersonId,
+        /// What is missing.
+        reason: &'static str,
+    },
 }
 
 /// One person's nights behind the federation's trainer.
@@ -87,40 +97,65 @@ impl HubNights {
         if nights.is_empty() {
             return Err(NightsError::Excluded { person, reasons: notes });
         }
-        Ok(Self::new(nights, config, role, notes))
+        Self::new(nights, config, role, notes)
+            .map_err(|reason| NightsError::NothingToTrainOn { person, reason })
     }
 
-    /// Divides nights into what trains and what judges: never the same epochs.
-    fn new(mut nights: Vec<Arc<Night>>, config: &DataConfig, role: Role, mut notes: Vec<String>) -> Self {
+    /// Divides nights, which are in the order of [`somnus_signals::night_order`], into what trains and what judges: never
+    /// the same epochs. Nights without labels do neither; they are staged for the report.
+    fn new(
+        nights: Vec<Arc<Night>>,
+        config: &DataConfig,
+        role: Role,
+        mut notes: Vec<String>,
+    ) -> Result<Self, &'static str> {
         let device = match config.device {
             Device::Flex => DeviceKind::Flex,
             Device::Ndarray => DeviceKind::Ndarray,
         };
         let whole = |nights: Vec<Arc<Night>>| nights.into_iter().map(NightPart::whole).collect::<Vec<_>>();
-        let (train, judged) = match (role, nights.pop()) {
-            (Role::Evaluates, last) => {
-                nights.extend(last);
-                (Vec::new(), whole(nights))
-            }
-            (Role::Trains, Some(only)) if nights.is_empty() => {
-                let (first, rest) =
-                    split::chronological(only.epochs, config.train_fraction, config.gap_epochs);
-                notes.push(format!(
-                    "a single night: trained on epochs 1 to {}, judged on {} to {}",
-                    first.end,
-                    rest.start + 1,
-                    rest.end
-                ));
-                (vec![NightPart::part(Arc::clone(&only), first)], vec![NightPart::part(only, rest)])
-            }
-            (Role::Trains, last) => {
-                notes.push("judged on the last night, trained on the others".into());
-                (whole(nights), whole(last.into_iter().collect()))
+        let (train, judged) = match role {
+            Role::Evaluates => (Vec::new(), whole(nights)),
+            Role::Trains => {
+                let (mut labelled, unlabelled): (Vec<_>, Vec<_>) =
+                    nights.into_iter().partition(|night| night.is_labelled());
+                let last = labelled.pop().ok_or("no night has labels")?;
+                let (train, judge) = if labelled.is_empty() {
+                    let (first, rest) =
+                        split::chronological(last.epochs, config.train_fraction, config.gap_epochs);
+                    if last.stages[first.clone()].iter().all(Option::is_none) {
+                        return Err("the only night with labels has none in the part that trains");
+                    }
+                    notes.push(format!(
+                        "a single night with labels, {}: trained on epochs 1 to {}, judged on {} to {}; the labels of \
+                         the judged part are never seen, the features use the whole night's heart-rate level",
+                        last.name,
+                        first.end,
+                        rest.start + 1,
+                        rest.end
+                    ));
+                    (vec![NightPart::part(Arc::clone(&last), first)], NightPart::part(last, rest))
+                } else {
+                    notes.push(format!(
+                        "judged on {}, the last of {} nights with labels, trained on the others",
+                        last.name,
+                        labelled.len() + 1
+                    ));
+                    (whole(labelled), NightPart::whole(last))
+                };
+                if !unlabelled.is_empty() {
+                    let names: Vec<&str> = unlabelled.iter().map(|night| night.name.as_str()).collect();
+                    notes.push(format!(
+                        "without labels, staged but neither trained nor judged on: {}",
+                        names.join(", ")
+                    ));
+                }
+                (train, [vec![judge], whole(unlabelled)].concat())
             }
         };
         let trainer = NightTrainer::new(device, train, judged.clone());
         let role = if role == Role::Trains { "trained" } else { "held-out" };
-        Self { trainer, judged, device, role, notes }
+        Ok(Self { trainer, judged, device, role, notes })
     }
 
     fn client(&self, task: &EvaluateTask, about: &About) -> Result<ClientReport, ModelError> {
@@ -132,13 +167,17 @@ impl HubNights {
         let mut nights = Vec::new();
         for part in &self.judged {
             let predicted = stager.predict(&part.night)?.argmax();
-            let predicted = predicted.into_iter().map(|class| u8::try_from(class).ok()).collect();
-            let truth = part.night.classes(stager.task()).into_iter().enumerate();
-            // What was trained on is not judged: it counts as not scored here.
-            let truth = truth.map(|(epoch, class)| {
-                class.filter(|_| part.epochs.contains(&epoch)).and_then(|class| u8::try_from(class).ok())
+            let code = |class: usize| u8::try_from(class).ok();
+            let predicted = predicted.into_iter().map(code).collect();
+            let truth = part.night.classes(stager.task()).into_iter();
+            let truth = truth.map(|class| class.and_then(code)).collect();
+            let id = part.night.id();
+            nights.push(if part.epochs == (0..part.night.epochs) {
+                NightResult::new(&id, truth, predicted, &staging, options)
+            } else {
+                // What was trained on is not judged: it counts as not scored here.
+                NightResult::part(&id, truth, predicted, part.epochs.clone(), &staging, options)
             });
-            nights.push(NightResult::new(&part.night.id(), truth.collect(), predicted, &staging, options));
         }
         let client = ClientResult::from_nights(about.client.as_str(), self.role, nights, &staging)
             .expect("classes of the task, as the staging has them")
@@ -186,6 +225,7 @@ mod tests {
     use somnus_protocol::checkpoint::bytes_of;
     use somnus_protocol::ids::{Round, Version};
     use somnus_protocol::plan::{TrainPlan, TrainableSet};
+    use somnus_report::Extent;
     use somnus_signals::synthetic::{SyntheticConfig, recordings};
 
     use super::*;
@@ -232,7 +272,66 @@ mod tests {
         assert!(update.examples > judged && judged > 0, "{} trained, {judged} judged", update.examples);
         assert_eq!((report.model.version, report.client.id.as_str()), (3, "ann"));
         assert_eq!(report.client.nights.len(), 1);
-        assert!(report.client.notes[0].starts_with("a single night: trained on epochs 1 to"));
+        let note = &report.client.notes[0];
+        assert!(note.starts_with("a single night with labels, night: trained on epochs 1 to"), "{note}");
+        // Minutes into the judged part are no sleep latency.
+        let night = &report.client.nights[0];
+        for statistics in [night.truth_statistics.as_ref().unwrap(), &night.predicted_statistics] {
+            assert_eq!(
+                (statistics.extent, statistics.sol, statistics.rem_latency),
+                (Extent::Part, None, None)
+            );
+            assert_eq!(statistics.tib, f64::from(judged) / 2.0);
+        }
+    }
+
+    /// Nights of one person by name; those that begin with `!` without labels.
+    fn nights(names: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let recording = recordings(&SyntheticConfig { people: 1, ..SyntheticConfig::default() }).remove(0);
+        for name in names {
+            let mut recording = recording.clone();
+            recording.name = name.trim_start_matches('!').to_owned();
+            if name.starts_with('!') {
+                recording.labels.clear();
+            }
+            sleep_accel::write(dir.path(), &recording).unwrap();
+        }
+        dir
+    }
+
+    fn judged_and_note(names: &[&str]) -> (Vec<String>, String) {
+        let dir = nights(names);
+        let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap();
+        (hub.judged.iter().map(|part| part.night.name.clone()).collect(), hub.notes.join("; "))
+    }
+
+    #[test]
+    fn the_last_night_with_labels_judges() {
+        let (judged, note) = judged_and_note(&["night-10", "night", "night-2"]);
+        assert_eq!(judged, ["night-10"]);
+        assert_eq!(note, "judged on night-10, the last of 3 nights with labels, trained on the others");
+        // The default name is the first night's, whatever the others are called.
+        assert_eq!(judged_and_note(&["night", "2026-03-09", "2026-03-10"]).0, ["2026-03-10"]);
+        let (judged, note) = judged_and_note(&["night", "2026-03-09", "!2026-03-10"]);
+        assert_eq!(judged, ["2026-03-09", "2026-03-10"]);
+        assert!(note.contains("judged on 2026-03-09, the last of 2 nights with labels"), "{note}");
+        assert!(note.ends_with("neither trained nor judged on: 2026-03-10"), "{note}");
+    }
+
+    #[test]
+    fn one_night_with_labels_is_cut_and_none_is_nothing_to_train_on() {
+        let dir = nights(&["!night", "night-2"]);
+        let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap();
+        assert_eq!(hub.judged[0].night.name, "night-2");
+        assert!(hub.judged[0].epochs.start > hub.judged[0].night.epochs / 2);
+        assert!(hub.notes[0].starts_with("a single night with labels, night-2: trained on"));
+
+        let dir = nights(&["!night"]);
+        let load = |role| HubNights::load(dir.path(), None, &DataConfig::default(), role);
+        let error = load(Role::Trains).err().unwrap().to_string();
+        assert!(error.contains("no night has labels, so there is nothing to train on"), "{error}");
+        assert_eq!(load(Role::Evaluates).unwrap().judged.len(), 1);
     }
 
     #[test]
