@@ -1,6 +1,8 @@
 //! The loop around the participant: connect, carry messages, train, report, and come back after whatever happens.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,7 +73,21 @@ pub enum HubError {
     File(#[from] FileError),
 }
 
-type Attempt = Pin<Box<dyn Future<Output = Result<Session, LinkError>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<Session, Setback>> + Send>>;
+
+/// Why there is no session, by who says so.
+enum Setback {
+    /// Anybody: [`connect`] failed, so nobody at that address has proved to be our server. A captive portal, a server
+    /// that took over the address, a forged packet and a clock that is wrong all look like this, and all of them pass.
+    Anybody(LinkError),
+    /// Our server. [`connect`] resolves as soon as the handshake is complete on this side, which it only is once the
+    /// server's certificate and signature were good and its Finished message proved that nobody tampered; quinn reports
+    /// that before anything that comes later. The server judges the hub's certificate after that, so every refusal of
+    /// this hub arrives here, under keys that only the two have. (The one exception: until this side's next packet has
+    /// left, quinn still reads packets under the Initial keys, RFC 9001 section 4.9.1. Who wants to forge one has to sit
+    /// on the path and hit the very batch of datagrams that completes the handshake.)
+    Server(LinkError),
+}
 
 struct Driver {
     hub: Hub,
@@ -84,6 +100,8 @@ struct Driver {
     wake: Option<Moment>,
     mark: Mark,
     failures: u32,
+    /// The last verdict that was told and not believed.
+    doubted: Option<LinkError>,
     finished: Option<Version>,
 }
 
@@ -91,7 +109,8 @@ impl Hub {
     /// Takes part until `stop` is done, or the federation is complete if that was asked for.
     ///
     /// # Errors
-    /// [`HubError`] if trying again cannot help: revoked, expired, another server, an unusable folder.
+    /// [`HubError`] if trying again cannot help: our server says that this hub was revoked or that its certificate
+    /// expired, or the folder is unusable. What anybody else says at the server's address is told and outlived.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Ending, HubError> {
         let cache = Cache::open(&self.folder.path().join("cache"))?;
         let (results, finished_jobs) = mpsc::unbounded_channel();
@@ -106,6 +125,7 @@ impl Hub {
             wake: None,
             mark: Mark::default(),
             failures: 0,
+            doubted: None,
             finished: None,
             hub: self,
         };
@@ -144,12 +164,12 @@ impl Driver {
                             age.reset_immediately();
                             self.step(Input::Connected).await;
                         }
-                        Err(error) => attempt = Some(self.again(error)?),
+                        Err(setback) => attempt = Some(self.again(setback)?),
                     }
                 }
                 message = hear(&mut self.session) => match message {
                     Some(message) => {
-                        self.failures = 0;
+                        (self.failures, self.doubted) = (0, None);
                         self.step(Input::Message(message)).await;
                     }
                     None => {
@@ -158,7 +178,7 @@ impl Driver {
                             None => continue,
                         };
                         self.step(Input::Disconnected).await;
-                        attempt = Some(self.again(error)?);
+                        attempt = Some(self.again(Setback::Server(error))?);
                     }
                 },
                 Some(result) = results.recv() => self.step(Input::Finished(result)).await,
@@ -239,8 +259,13 @@ impl Driver {
         };
         let folder = self.hub.folder.path().to_owned();
         tokio::task::spawn_blocking(move || {
+            let panicked = job.clone();
+            let done = catch_unwind(AssertUnwindSafe(|| work(job, &cache, hands.as_ref(), &about, &folder)));
+            // The machine waits for its job: one that panics is declined like any that cannot be done.
+            let done =
+                done.unwrap_or_else(|panic| panicked.fail(format!("the work failed: {}", said(&*panic))));
             // A hub that is gone has no use for the result.
-            let _ = results.send(work(job, &cache, hands.as_ref(), &about, &folder));
+            let _ = results.send(done);
         });
     }
 
@@ -262,10 +287,21 @@ impl Driver {
         }
     }
 
-    fn again(&mut self, error: LinkError) -> Result<Attempt, HubError> {
-        if error.is_final() {
-            return Err(error.into());
-        }
+    /// Tries again, unless our own server has said that this cannot help.
+    fn again(&mut self, setback: Setback) -> Result<Attempt, HubError> {
+        let error = match setback {
+            Setback::Server(error) if error.is_final() => return Err(error.into()),
+            Setback::Anybody(error) if error.is_verdict() => {
+                let wait = self.hub.config.backoff.wait(u32::MAX, chance());
+                if self.doubted.as_ref() != Some(&error) {
+                    warn!(%error, seconds = wait.as_secs_f64(), "no connection; this hub keeps trying");
+                }
+                self.doubted = Some(error);
+                return self.attempt(wait);
+            }
+            Setback::Server(error) | Setback::Anybody(error) => error,
+        };
+        self.doubted = None;
         self.failures = self.failures.saturating_add(1);
         let wait = self.hub.config.backoff.wait(self.failures, chance());
         info!(%error, seconds = wait.as_secs_f64(), "connecting again");
@@ -280,9 +316,9 @@ impl Driver {
         Ok(Box::pin(async move {
             sleep(wait).await;
             let certificate = membership.certificate();
-            let connection =
-                connect(&membership.server, authority, certificate, key, pace, Purpose::Run).await?;
-            Session::open(connection).await
+            let connected =
+                connect(&membership.server, authority, certificate, key, pace, Purpose::Run).await;
+            Session::open(connected.map_err(Setback::Anybody)?).await.map_err(Setback::Server)
         }))
     }
 
@@ -352,12 +388,18 @@ fn work(job: Job, cache: &Mutex<Cache>, hands: &dyn Hands, about: &About, folder
     job.run(hands, foundation, weights)
 }
 
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
+}
+
 fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
     // What a panic left half-done on the disk is found by the digests.
     cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn poll(attempt: &mut Option<Attempt>) -> Result<Session, LinkError> {
+async fn poll(attempt: &mut Option<Attempt>) -> Result<Session, Setback> {
     match attempt {
         Some(attempt) => attempt.await,
         None => std::future::pending().await,

@@ -1,4 +1,5 @@
-//! The hub's end of QUIC (RFC 9000, RFC 9001) and mutual TLS 1.3 (RFC 8446); the one file that names rustls' client.
+//! The hub's end of QUIC (RFC 9000, RFC 9001) and mutual TLS 1.3 (RFC 8446): whom the hub trusts, and what it makes of the
+//! ways in which a connection ends.
 //!
 //! The hub trusts one certificate authority, by the hash that its invitation carried, and one name. What goes wrong is
 //! told in one sentence, from the TLS alert or the close code that the server chose.
@@ -63,6 +64,8 @@ pub enum LinkError {
     Revoked(Purpose),
     /// Past its end.
     Expired(Purpose),
+    /// By this machine's clock the server's certificate is not valid now.
+    Clock,
     /// The server wanted a certificate and saw none.
     NoCertificate,
     /// The server hung up and said why.
@@ -74,7 +77,14 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// Whether trying again cannot help.
+    /// Whether somebody answered and was not, or did not want, what this hub looks for; the opposite of a network that
+    /// does not work.
+    pub fn is_verdict(&self) -> bool {
+        self.is_final() || matches!(self, Self::Clock)
+    }
+
+    /// Whether trying again cannot help, if the server itself says so on a connection on which it has proved who it is.
+    /// An error of [`connect`] is no such thing; see there.
     pub fn is_final(&self) -> bool {
         matches!(
             self,
@@ -117,6 +127,9 @@ impl fmt::Display for LinkError {
             Self::Expired(Purpose::Run) => {
                 f.write_str("this hub's certificate expired: it was away for too long and has to be invited again")
             }
+            Self::Clock => f.write_str(
+                "this machine's clock is wrong, or the server's is: by this clock the server's certificate is not valid now",
+            ),
             Self::NoCertificate => f.write_str("the server saw no certificate of this hub"),
             Self::Closed(Close::Full, _) => f.write_str("the server is full"),
             Self::Closed(_, why) if !why.is_empty() => write!(f, "the server hung up: {why}"),
@@ -132,8 +145,9 @@ impl std::error::Error for LinkError {}
 /// Connects to `server` (host:port), presenting `certificate`.
 ///
 /// # Errors
-/// [`LinkError`]. In TLS 1.3 the server judges the hub after the hub has judged the server, so a refusal may also come
-/// as the end of a connection that this function has returned; [`explain`] tells it then.
+/// [`LinkError`], from a peer that has proved nothing: anybody can answer at an address. In TLS 1.3 the server judges the
+/// hub after the hub has judged the server, so our server's refusal of this hub comes as the end of a connection that
+/// this function has returned; [`explain`] tells it then.
 pub async fn connect(
     server: &str,
     authority: Digest,
@@ -160,14 +174,13 @@ pub async fn connect(
             endpoint.connect_with(config.clone(), address, SERVER_NAME).map_err(|why| local(&why))?;
         match tokio::time::timeout(HANDSHAKE, connecting).await {
             Ok(Ok(connection)) => return Ok(connection),
+            // An answer says more than the silence of another address.
+            _ if last.is_verdict() => {}
             Ok(Err(error)) => last = explain(&error, purpose),
             Err(_) => last = LinkError::NoAnswer(server.to_owned()),
         }
         if matches!(last, LinkError::Lost(_)) {
             last = LinkError::NoAnswer(server.to_owned());
-        }
-        if last.is_final() {
-            break;
         }
     }
     Err(last)
@@ -195,6 +208,8 @@ pub fn explain(error: &ConnectionError, purpose: Purpose) -> LinkError {
         },
         // Our own verdict on the server.
         ConnectionError::TransportError(own) => match alert(u64::from(own.code)) {
+            // certificate_expired also stands for one that is not valid yet (RFC 8446 section 6.2).
+            Some(45) => LinkError::Clock,
             Some(120) => LinkError::OtherProtocol,
             Some(_) => LinkError::WrongServer(purpose),
             None => LinkError::Lost(error.to_string()),

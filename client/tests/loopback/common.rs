@@ -43,7 +43,7 @@ pub struct Running {
     pub live: Arc<Live>,
     pub address: SocketAddr,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<Result<driver::Ending, StoreError>>,
+    task: JoinHandle<Result<driver::Ending, driver::ServeError>>,
 }
 
 impl World {
@@ -124,6 +124,11 @@ impl World {
 
     /// A hub that takes part until the federation is complete or something is final.
     pub fn run(&self, name: &str) -> JoinHandle<Result<Ending, HubError>> {
+        self.run_with(name, Arc::new(Adder))
+    }
+
+    /// The same with another trainer.
+    pub fn run_with(&self, name: &str, hands: Arc<dyn Hands>) -> JoinHandle<Result<Ending, HubError>> {
         let folder = self.hub(name);
         let membership = Membership::load(&folder).unwrap();
         let mut config = ClientConfig::parse("").unwrap();
@@ -133,7 +138,7 @@ impl World {
             // A hub that ran here before may still be letting go of its folder.
             until(|| Folder::open(&folder).is_ok()).await;
             let folder = Arc::new(Folder::open(&folder).unwrap());
-            let hub = Hub { folder, config, membership, hands: Arc::new(Adder), until_finished: true };
+            let hub = Hub { folder, config, membership, hands, until_finished: true };
             tokio::time::timeout(LIVENESS, hub.run(std::future::pending())).await.expect("the hub hangs")
         })
     }
@@ -219,6 +224,25 @@ impl Hands for Adder {
         let client = client.map_err(|error| TrainError(error.to_string()))?;
         let model = ModelInfo { name: "adder".into(), version: task.version.0, digest: None };
         Ok(ClientReport::new(&about.federation, "sleep-wake", model, staging, options, client))
+    }
+}
+
+/// Its training panics.
+pub struct Panics;
+
+impl Trainer for Panics {
+    fn train(&self, _: &TrainTask) -> Result<LocalUpdate, TrainError> {
+        panic!("a bug in the engine")
+    }
+
+    fn evaluate(&self, task: &EvaluateTask) -> Result<LocalEvaluation, TrainError> {
+        Adder.evaluate(task)
+    }
+}
+
+impl Hands for Panics {
+    fn report(&self, task: &EvaluateTask, about: &About) -> Result<ClientReport, TrainError> {
+        Adder.report(task, about)
     }
 }
 

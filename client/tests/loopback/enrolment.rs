@@ -3,7 +3,6 @@
 use crate::common::{World, id};
 use somnus_client::enrol::EnrolError;
 use somnus_client::identity::{Folder, IdentityError, Membership};
-use somnus_protocol::ids::Digest;
 use somnus_protocol::token::Token;
 
 const ROUNDS: &str = "min_clients = 9\n";
@@ -106,7 +105,7 @@ async fn a_revoked_hub_is_told_so_now_and_when_it_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_certificate_and_another_server_are_told_apart() {
+async fn an_expired_certificate_says_so() {
     let world = World::new(ROUNDS);
     let server = world.serve();
     world.enrol("ann", &server.invite("ann")).await.unwrap();
@@ -115,16 +114,40 @@ async fn an_expired_certificate_and_another_server_are_told_apart() {
         world.run("ann").await.unwrap().unwrap_err().to_string(),
         "this hub's certificate expired: it was away for too long and has to be invited again"
     );
-    // The hub remembers another authority: for it, this server is an impostor.
-    let folder = Folder::open(&world.hub("ann")).unwrap();
-    let mut membership = Membership::load(folder.path()).unwrap();
-    membership.authority = Digest::of(b"another authority").to_hex();
-    folder.keep(&membership).unwrap();
-    drop(folder);
-    assert_eq!(
-        world.run("ann").await.unwrap().unwrap_err().to_string(),
-        "the server is not the one this hub enrolled with: it has another authority"
-    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_outlives_another_server_at_its_servers_address() {
+    let world = World::new(ROUNDS);
+    world.found("other", &world.dir.path().join("model.safetensors"));
+    let server = world.serve();
+    world.enrol("ann", &server.invite("ann")).await.unwrap();
+    server.stop().await;
+    let impostor = world.serve_named("other", false);
+    let running = world.run("ann");
+    // The hub's own alerts, as the impostor sees them: it comes back after each.
+    crate::common::until(|| impostor.refusals().len() >= 3).await;
+    assert!(impostor.refusals()[2].contains("UnknownIssuer"), "{:?}", impostor.refusals());
+    assert!(!running.is_finished(), "the hub believed a stranger");
+    impostor.stop().await;
+    let server = world.serve();
+    crate::common::until(|| server.live.running().connected.contains(&id("ann"))).await;
+    running.abort();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_is_called_that() {
+    let world = World::new(ROUNDS);
+    // A federation that is founded next year, for a hub that lives today.
+    world.later(400 * 24 * 3600);
+    world.found("later", &world.dir.path().join("model.safetensors"));
+    let server = world.serve_named("later", false);
+    let error = flat(world.enrol("ann", &server.invite("ann")).await);
+    assert!(error.starts_with("this machine's clock is wrong, or the server's is"), "{error}");
+    let error = somnus_client::link::LinkError::Clock;
+    assert!(error.is_verdict() && !error.is_final());
     server.stop().await;
 }
 

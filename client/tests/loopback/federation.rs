@@ -1,6 +1,8 @@
 //! Whole federations over real QUIC on loopback: rounds, restarts, evaluation, reports.
 
-use crate::common::{WEIGHTS, World};
+use std::sync::Arc;
+
+use crate::common::{Panics, WEIGHTS, World};
 use somnus_client::hub::Ending;
 use somnus_client::report;
 use somnus_protocol::checkpoint::floats;
@@ -42,6 +44,26 @@ async fn three_hubs_make_three_releases_and_three_reports() {
         assert!(report::write(&world.hub(name), Some(&out)).unwrap().exists());
         // The cache holds the foundation and one release, nothing else.
         assert_eq!(std::fs::read_dir(world.hub(name).join("cache")).unwrap().count(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trainer_that_panics_costs_its_update_and_not_the_round() {
+    let world = World::new(ROUNDS);
+    let server = world.serve_named("fed", true);
+    let names = ["ann", "bob", "eve"];
+    for name in names {
+        world.enrol(name, &server.invite(name)).await.unwrap();
+    }
+    let hubs = [world.run("ann"), world.run("bob"), world.run_with("eve", Arc::new(Panics))];
+    for hub in hubs {
+        assert_eq!(hub.await.unwrap().unwrap(), Ending::Finished(Version(3)));
+    }
+    assert_eq!(server.ended().await, driver::Ending::Finished(Version(3)));
+    let rounds = world.open("fed").history.rounds().unwrap();
+    for record in rounds.values() {
+        // Nobody waited for the deadline of 20 s: the hub said that it could not.
+        assert!(record.counted.len() == 2 && record.millis < 20_000, "{record:?}");
     }
 }
 

@@ -13,8 +13,11 @@ use rustls::{ConfigBuilder, RootCertStore, WantsVerifier};
 use somnus_client::identity::{Folder, Membership, invitation};
 use somnus_client::link::{Purpose, explain};
 use somnus_protocol::message::{ALPN, PROTOCOL, Role, ToServer};
-use somnus_protocol::token::{Close, SERVER_NAME, StreamKind, Token};
+use somnus_protocol::token::{
+    CertificateReply, CertificateRequest, Close, SERVER_NAME, StreamKind, Token, encode_der,
+};
 use somnus_protocol::wire::{MAX_FRAME, encode};
+use somnus_server::ca::ServerIdentity;
 
 const ROUNDS: &str = "min_clients = 9\n";
 
@@ -160,6 +163,128 @@ async fn a_second_connection_of_a_client_replaces_the_first() {
     assert_eq!(closed(&error).0, Some(Close::Replaced));
     assert!(second.close_reason().is_none());
     assert!(server.live.running().connected.contains(&id("ann")));
+    server.stop().await;
+}
+
+/// A connection that has not said what it is for.
+async fn silent(server: &Running, identity: &Identity) -> Connection {
+    dial(server, ALPN, Some((identity.0.clone(), identity.1.clone_key()))).await.unwrap()
+}
+
+/// Opens a stream of this kind on it.
+async fn open(connection: &Connection, kind: StreamKind) -> (quinn::SendStream, quinn::RecvStream) {
+    let (mut send, receive) = connection.open_bi().await.unwrap();
+    send.write_all(&[kind as u8]).await.unwrap();
+    (send, receive)
+}
+
+/// What certificate a connection without a federation stream is given.
+async fn renewal(connection: &Connection, folder: &std::path::Path) -> CertificateReply {
+    let csr = encode_der(&Folder::open(folder).unwrap().key().unwrap().request().unwrap());
+    let (mut send, mut receive) = open(connection, StreamKind::Certificate).await;
+    send.write_all(&serde_json::to_vec(&CertificateRequest { csr }).unwrap()).await.unwrap();
+    send.finish().unwrap();
+    serde_json::from_slice(&receive.read_to_end(100_000).await.unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoking_reaches_connections_that_have_not_said_anything() {
+    let world = World::new(ROUNDS);
+    let server = world.serve();
+    let old = enrolled(&world, &server, "ann").await;
+    let (spare, other) = (silent(&server, &old).await, silent(&server, &old).await);
+    // A reply proves that the server has seen both, too.
+    assert!(matches!(renewal(&spare, &world.hub("ann")).await, CertificateReply::Issued { .. }));
+    assert!(matches!(renewal(&other, &world.hub("ann")).await, CertificateReply::Issued { .. }));
+    server.revoke("ann");
+    let refused = renewal(&spare, &world.hub("ann")).await;
+    assert_eq!(refused, CertificateReply::Refused("this hub was revoked".into()));
+    let _stream = open(&spare, StreamKind::Federation).await;
+    let error = tokio::time::timeout(LIVENESS, spare.closed()).await.expect("a revoked hub is let in");
+    assert_eq!(closed(&error), (Some(Close::Revoked), "this hub was revoked".to_owned()));
+    assert!(server.live.running().connected.is_empty());
+
+    // Another hub has the name now; what the first one kept open replaces nothing and renews nothing.
+    std::fs::rename(world.hub("ann"), world.hub("old-ann")).unwrap();
+    let new = enrolled(&world, &server, "ann").await;
+    let current = silent(&server, &new).await;
+    let _current = open(&current, StreamKind::Federation).await;
+    crate::common::until(|| server.live.running().connected.contains(&id("ann"))).await;
+    let refused = renewal(&other, &world.hub("old-ann")).await;
+    assert_eq!(refused, CertificateReply::Refused("this hub was revoked".into()));
+    let _stream = open(&other, StreamKind::Federation).await;
+    let error = tokio::time::timeout(LIVENESS, other.closed()).await.expect("a revoked hub is let in");
+    assert_eq!(closed(&error).0, Some(Close::Revoked));
+    assert!(current.close_reason().is_none());
+    assert!(server.live.running().connected.contains(&id("ann")));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_has_two_connections_and_no_third() {
+    let world = World::new(ROUNDS);
+    let server = world.serve();
+    let ann = enrolled(&world, &server, "ann").await;
+    let (first, second) = (silent(&server, &ann).await, silent(&server, &ann).await);
+    for connection in [&first, &second] {
+        renewal(connection, &world.hub("ann")).await;
+    }
+    let third = tokio::time::timeout(LIVENESS, silent(&server, &ann).await.closed()).await.expect("it stays");
+    assert_eq!(closed(&third).0, Some(Close::Full), "{third}");
+    assert!(first.close_reason().is_none() && second.close_reason().is_none());
+    // Room is made again by hanging up.
+    first.close(0u32.into(), b"");
+    loop {
+        let next = silent(&server, &ann).await;
+        let (mut send, mut receive) = next.open_bi().await.unwrap();
+        let asked = send.write_all(&[StreamKind::Certificate as u8]).await.is_ok() && send.finish().is_ok();
+        if asked && receive.read_to_end(100_000).await.is_ok() {
+            break;
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_refused_all_the_time_is_disconnected_and_fills_no_log() {
+    let world = World::new(ROUNDS);
+    let server = world.serve();
+    let ann = enrolled(&world, &server, "ann").await;
+    let connection = silent(&server, &ann).await;
+    let (mut send, _receive) = open(&connection, StreamKind::Federation).await;
+    let foreign = encode(&ToServer::CheckIn { protocol: PROTOCOL + 1, role: Role::Trains });
+    let sender = tokio::spawn(async move { while send.write_all(&foreign).await.is_ok() {} });
+    let error = tokio::time::timeout(LIVENESS, connection.closed()).await.expect("it is put up with");
+    assert_eq!(closed(&error).0, Some(Close::Malformed), "{error}");
+    sender.await.unwrap();
+    crate::common::until(|| server.live.running().connected.is_empty()).await;
+    let lines = server.refusals().len();
+    assert!((1..=20).contains(&lines), "{lines} lines");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_of_others_are_no_certificates_here() {
+    let world = World::new(ROUNDS);
+    world.found("other", &world.dir.path().join("model.safetensors"));
+    // A hub in good standing, in another federation that has the same kind of authority.
+    let other = world.serve_named("other", false);
+    let stranger = enrolled(&world, &other, "ann").await;
+    other.stop().await;
+    let server = world.serve();
+    let ours = enrolled(&world, &server, "bob").await;
+    // And the server's own certificate: our authority signed it, but for a server.
+    let own = ServerIdentity::load(&world.dir.path().join("fed")).unwrap();
+    for identity in [stranger, (own.chain[0].clone(), own.key.clone_key())] {
+        let error = verdict(dial(&server, ALPN, Some(identity)).await).await;
+        // unknown_ca: RFC 8446 section 6.
+        let ConnectionError::ConnectionClosed(close) = &error else { panic!("{error}") };
+        assert_eq!(u64::from(close.error_code), 0x100 + 48, "{error}");
+        let sentence = explain(&error, Purpose::Run).to_string();
+        assert_eq!(sentence, "the server does not know this hub's authority");
+    }
+    let good = silent(&server, &ours).await;
+    assert!(good.open_bi().await.is_ok());
     server.stop().await;
 }
 
