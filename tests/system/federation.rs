@@ -20,8 +20,8 @@ fn eight_hubs_make_three_releases_and_eight_reports() {
     assert_eq!(names.len(), 8);
     let hubs: Vec<_> = names.iter().map(|name| log.start(name, &mut place.running(name))).collect();
     log.until("server", "round opened");
-    hubs.into_iter().for_each(|hub| hub.done());
-    server.done();
+    hubs.into_iter().for_each(|hub| hub.done(&log));
+    server.done(&log);
 
     let status = place.status();
     assert_eq!(status["release"], 3, "{status:#}");
@@ -70,6 +70,6 @@ fn a_client_trains_within_64_mib() {
     }
     println!("peak resident memory of a training client: {peak:.1} MiB");
     assert!((1.0..64.0).contains(&peak), "{peak:.1} MiB");
-    hub.done();
-    server.done();
+    hub.done(&log);
+    server.done(&log);
 }

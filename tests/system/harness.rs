@@ -5,8 +5,8 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -84,10 +84,15 @@ impl Process {
         self.child.wait().expect("it is gone");
     }
 
-    /// Waits for its end, which must be a good one.
-    pub(crate) fn done(mut self) {
+    /// Waits for its end, which must be a good one, while the log is read.
+    pub(crate) fn done(mut self, log: &Log) {
+        while !self.has_ended() {
+            if log.quiet() {
+                panic!("{} does not end; so far:\n{}", self.name, log.seen().join("\n"));
+            }
+        }
         let status = self.child.wait().expect("it ends");
-        assert!(status.success(), "{} ended with {status}", self.name);
+        assert!(status.success(), "{} ended with {status}:\n{}", self.name, log.seen().join("\n"));
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
@@ -110,13 +115,14 @@ impl Drop for Process {
 pub(crate) struct Log {
     lines: Receiver<String>,
     sender: Sender<String>,
-    seen: Arc<Mutex<Vec<String>>>,
+    seen: Mutex<Vec<String>>,
+    last: Mutex<Instant>,
 }
 
 impl Log {
     pub(crate) fn new() -> Self {
         let (sender, lines) = channel();
-        Self { lines, sender, seen: Arc::default() }
+        Self { lines, sender, seen: Mutex::default(), last: Mutex::new(Instant::now()) }
     }
 
     /// Starts a process whose lines are logged as `NAME: LINE`.
@@ -136,11 +142,24 @@ impl Log {
         Process { child, name: name.to_owned() }
     }
 
+    /// Whether nothing has happened for longer than anything here takes. Reads a line, or waits a moment for one.
+    fn quiet(&self) -> bool {
+        match self.lines.recv_timeout(Duration::from_millis(100)) {
+            Ok(line) => {
+                self.seen.lock().expect("no panic").push(line);
+                *self.last.lock().expect("no panic") = Instant::now();
+                false
+            }
+            Err(_) => self.last.lock().expect("no panic").elapsed() > LIVENESS,
+        }
+    }
+
     /// The next line, whoever printed it.
     pub(crate) fn next(&self) -> String {
         match self.lines.recv_timeout(LIVENESS) {
             Ok(line) => {
                 self.seen.lock().expect("no panic").push(line.clone());
+                *self.last.lock().expect("no panic") = Instant::now();
                 line
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
@@ -167,6 +186,10 @@ impl Log {
         self.seen.lock().expect("no panic").clone()
     }
 }
+
+/// A hub's configuration on a network that is never slow.
+const BRISK: &str =
+    "[network]\nkeep_alive_seconds = 0.5\nbackoff_seconds = 0.1\nlongest_backoff_seconds = 1.0\n";
 
 /// A federation on disk: its server's folder, its hubs' folders, their nights.
 pub(crate) struct Place {
@@ -286,6 +309,9 @@ impl Place {
     pub(crate) fn enrol_everybody(&self) -> Vec<String> {
         let people = self.people();
         for name in &people {
+            // A hub that notices soon that its server is gone; the defaults are kinder to home routers.
+            std::fs::create_dir_all(self.hub(name)).expect("a folder");
+            std::fs::write(self.hub(name).join("client.toml"), BRISK).expect("written");
             let token = self.invite(name);
             good(&mut self.enrolling(name, &token));
         }

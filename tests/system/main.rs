@@ -4,4 +4,5 @@ mod crashes;
 mod federation;
 mod harness;
 mod policy;
+mod readme;
 mod refusals;

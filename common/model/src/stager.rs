@@ -209,7 +209,41 @@ impl Stager {
         seed: u64,
         rate: &dyn Fn(u32) -> f32,
     ) -> Result<TrainReport, ModelError> {
-        train::on_nights(&self.net, &mut self.weights, nights, plan, seed, rate)
+        train::on_nights(&self.net, &mut self.weights, nights, plan, seed, rate, &mut |_, _| {})
+    }
+
+    /// [`Stager::train_at`] that ends with the mean of the weights after each step from `from` on (Izmailov et al. 2018,
+    /// "Averaging Weights Leads to Wider Optima"): what a server does that averages its late releases.
+    ///
+    /// # Errors
+    /// As [`Stager::train`].
+    pub fn train_averaged(
+        &mut self,
+        nights: &[&Prepared],
+        plan: &TrainPlan,
+        seed: u64,
+        rate: &dyn Fn(u32) -> f32,
+        from: u32,
+    ) -> Result<TrainReport, ModelError> {
+        let mut mean = self.weights.clone();
+        let mut late = 0u32;
+        let mut average = |step: u32, weights: &mut [f32]| {
+            if step >= from {
+                late += 1;
+                if late == 1 {
+                    return mean.copy_from_slice(weights);
+                }
+                let share = 1.0 / late as f32;
+                for (mean, weight) in mean.iter_mut().zip(weights) {
+                    *mean += share * (*weight - *mean);
+                }
+            }
+        };
+        let report = train::on_nights(&self.net, &mut self.weights, nights, plan, seed, rate, &mut average)?;
+        if late > 0 {
+            self.weights = mean;
+        }
+        Ok(report)
     }
 
     /// Central training: `passes` over the nights with one cycle of the rate, up to `plan.learning_rate`

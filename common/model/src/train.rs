@@ -90,7 +90,7 @@ impl Lesson for Embedded {
     }
 }
 
-/// Trains on whole nights. With the `head` set, the frozen part runs once a night and its result is kept.
+/// Trains on whole nights, and calls `after` with each step's weights. With the `head` set, the frozen part runs once a night and its result is kept.
 pub(crate) fn on_nights(
     net: &Net,
     weights: &mut [f32],
@@ -98,13 +98,14 @@ pub(crate) fn on_nights(
     plan: &TrainPlan,
     seed: u64,
     rate: &dyn Fn(u32) -> f32,
+    after: &mut dyn FnMut(u32, &mut [f32]),
 ) -> Result<TrainReport, ModelError> {
     if plan.trainable == TrainableSet::Head {
         let embedded: Vec<Embedded> = nights.iter().map(|night| embed(net, weights, night)).collect();
         let embedded: Vec<&Embedded> = embedded.iter().collect();
-        return on_embeddings(net, weights, &embedded, plan, seed, rate);
+        return run(net, weights, &embedded, plan, seed, rate, after);
     }
-    run(net, weights, nights, plan, seed, rate)
+    run(net, weights, nights, plan, seed, rate, after)
 }
 
 /// Trains the head on embeddings.
@@ -116,7 +117,7 @@ pub(crate) fn on_embeddings(
     seed: u64,
     rate: &dyn Fn(u32) -> f32,
 ) -> Result<TrainReport, ModelError> {
-    run(net, weights, nights, plan, seed, rate)
+    run(net, weights, nights, plan, seed, rate, &mut |_, _| {})
 }
 
 /// A night behind the frozen part.
@@ -132,6 +133,7 @@ fn run<L: Lesson>(
     plan: &TrainPlan,
     seed: u64,
     rate: &dyn Fn(u32) -> f32,
+    after: &mut dyn FnMut(u32, &mut [f32]),
 ) -> Result<TrainReport, ModelError> {
     let scored = |night: &L| night.classes().iter().flatten().count();
     let nights: Vec<&L> = nights.iter().copied().filter(|night| scored(night) > 0).collect();
@@ -159,6 +161,7 @@ fn run<L: Lesson>(
             return Err(ModelError::Diverged { step: step as usize });
         }
         stepper.step(weights, &mut gradients, rate(step));
+        after(step, weights);
         total += f64::from(loss);
         counted += 1;
     }

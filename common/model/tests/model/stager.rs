@@ -239,6 +239,30 @@ fn every_task_has_its_own_head_and_probabilities_sum_to_one() {
 }
 
 #[test]
+fn averaging_gives_the_mean_of_the_late_steps() {
+    let night = &nights(1)[0];
+    let after = |steps: u32| {
+        let mut stager = stager();
+        let nights = [&stager.prepare(night).unwrap()];
+        stager.train(&nights, &plan(steps), 3).unwrap();
+        stager.trainable(TrainableSet::Full).unwrap()
+    };
+    let averaged = |from: u32| {
+        let mut stager = stager();
+        let nights = [&stager.prepare(night).unwrap()];
+        let rate = plan(3).learning_rate;
+        stager.train_averaged(&nights, &plan(3), 3, &|_| rate, from).unwrap();
+        stager.trainable(TrainableSet::Full).unwrap()
+    };
+    let (second, third) = (after(2), after(3));
+    assert_eq!(averaged(2), third);
+    for ((mean, a), b) in averaged(1).iter().zip(&second).zip(&third) {
+        assert!((mean - 0.5 * (a + b)).abs() <= 1e-6 * (1.0 + a.abs() + b.abs()), "{mean} of {a} and {b}");
+    }
+    assert_eq!(averaged(3), third, "no step is late: nothing is averaged");
+}
+
+#[test]
 fn absurd_rates_are_called_divergence() {
     let night = &nights(1)[0];
     let mut stager = stager();
