@@ -97,8 +97,8 @@ impl Baseline {
     pub fn note(self, donors: usize) -> Option<String> {
         match self {
             Self::Majority | Self::TimeOnly | Self::Central => None,
-            Self::Local => Some(format!("one other person's model, mean of {donors}")),
-            Self::Shuffled => Some("negative control".into()),
+            Self::Local => Some(format!("one other person's model, counts of {donors} together")),
+            Self::Shuffled => Some(format!("negative control, at most {SHUFFLED_PASSES} passes")),
             Self::OwnLater => Some("other epochs than the rows above".into()),
             Self::OwnLeak => Some("negative control: a leak, says nothing about staging".into()),
         }
@@ -247,7 +247,8 @@ impl Bench {
         Ok(Stager::from_checkpoint(&checkpoint, self.scenario.device)?)
     }
 
-    /// The same plan as a client's, with one cycle of the rate over all passes.
+    /// The same plan as a client's, with one cycle of the rate over all passes, and late weights averaged as the server
+    /// averages its late releases.
     fn fit(
         &self,
         stager: &mut Stager,
@@ -259,10 +260,12 @@ impl Bench {
         let steps = passes * nights.len() as u32;
         let plan = somnus_protocol::plan::TrainPlan { steps, ..self.scenario.federation.plan.clone() };
         let nights: Vec<&Prepared> = nights.iter().collect();
-        stager.train_at(&nights, &plan, seed, &|step| {
+        let rate = |step| {
             self.progress.steps(1);
             somnus_model::one_cycle(step, steps, plan.learning_rate)
-        })?;
+        };
+        let late = f64::from(steps) * self.scenario.federation.average_late;
+        stager.train_averaged(&nights, &plan, seed, &rate, steps - late.ceil() as u32)?;
         Ok(())
     }
 }

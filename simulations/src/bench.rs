@@ -21,8 +21,9 @@ use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
 use somnus_signals::{Night, NightRules, synthetic};
 
+use crate::federation::{Client, Federation, Observer};
 use crate::network::WorldConfig;
-use crate::world::{self, Client, Federation, Observer, WorldError};
+use crate::world::{self, WorldError};
 
 /// Epochs of every client's night.
 const EPOCHS: usize = 960;

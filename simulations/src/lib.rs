@@ -2,6 +2,7 @@
 //!
 //! From the inside out:
 //!
+//! * [`federation`] is what is run and what comes of it;
 //! * [`world`] drives one coordinator and many participants in virtual time; [`agenda`] is what happens next,
 //!   [`network`] how long things take, [`blobs`] the clients' disks, [`executor`] the threads that really train;
 //! * [`transport`] chooses between that world and [`quic`] on this machine; the release is the same;
@@ -17,6 +18,7 @@ pub mod blobs;
 pub mod cli;
 pub mod cohort;
 pub mod executor;
+pub mod federation;
 pub mod memory;
 pub mod network;
 pub mod progress;

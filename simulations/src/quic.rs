@@ -34,7 +34,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant as Clock, sleep_until};
 
 use crate::blobs::{Blobs, Disk};
-use crate::world::{Client, Federation, Observer, Outcome, Statistics};
+use crate::federation::{Client, Federation, Observer, Outcome, Statistics};
 
 /// Why a federation over QUIC came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -378,7 +378,8 @@ impl Hub {
                     Some((foundation, release)) => job.run(&*trainer, foundation, release),
                     None => job.fail("the release is not in the cache any more".into()),
                 };
-                results.send(result)
+                // If nobody listens the client is gone.
+                drop(results.send(result));
             })
             .await;
         });

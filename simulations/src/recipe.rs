@@ -17,8 +17,8 @@ use somnus_signals::PersonId;
 use somnus_signals::split::Fold;
 
 use crate::cohort::People;
+use crate::federation::{Client, Federation};
 use crate::scenario::Scenario;
-use crate::world::{Client, Federation};
 
 /// One federation of a scenario, with what decides it.
 pub struct Recipe {

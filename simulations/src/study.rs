@@ -21,12 +21,12 @@ use somnus_signals::{Night, StreamKind, Task};
 use crate::baselines::{Baseline, BaselineError, Bench, Scores, score};
 use crate::cohort::People;
 use crate::executor::Executor;
+use crate::federation::{Observer, Outcome};
 use crate::progress::Progress;
 use crate::recipe::{Recipe, RecipeError, client_id, recipe};
 use crate::rss;
 use crate::scenario::Scenario;
 use crate::transport::{Transport, TransportError};
-use crate::world::{Observer, Outcome};
 
 /// Seed of the bootstrap: intervals of equal results are equal.
 const BOOTSTRAP: u64 = 0;

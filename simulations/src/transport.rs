@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
+use crate::federation::{Federation, Observer, Outcome};
 use crate::network::WorldConfig;
 use crate::quic::{self, QuicError};
-use crate::world::{self, Federation, Observer, Outcome, WorldError};
+use crate::world::{self, WorldError};
 
 /// The way that messages take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

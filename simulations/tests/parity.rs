@@ -4,11 +4,11 @@ use std::path::Path;
 
 use somnus_protocol::ids::Version;
 use somnus_sim::cohort::People;
+use somnus_sim::federation::Outcome;
 use somnus_sim::network::WorldConfig;
 use somnus_sim::recipe::recipe;
 use somnus_sim::scenario::Scenario;
 use somnus_sim::transport::Transport;
-use somnus_sim::world::Outcome;
 
 fn smoke() -> Scenario {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/sim");

@@ -16,8 +16,9 @@ use somnus_protocol::strategy::StrategyConfig;
 use somnus_protocol::sum::Sum;
 use somnus_protocol::time::Instant;
 use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
+use somnus_sim::federation::{Client, Federation, Observer};
 use somnus_sim::network::WorldConfig;
-use somnus_sim::world::{Client, Federation, Observer, WorldError, run};
+use somnus_sim::world::{WorldError, run};
 
 /// More than one chunk of weights.
 const WEIGHTS: usize = 70_000;
