@@ -65,9 +65,10 @@ fn study(
         Some(seed) => scenario.with_seed(seed),
         None => scenario,
     };
-    let people = People::of(&scenario, data)?;
+    let start = std::time::Instant::now();
     probe(out)?;
-    let mut findings = study::run(scenario, people, means, Progress::new)?;
+    let people = People::of(&scenario, data)?;
+    let mut findings = study::run(scenario, people, means, start, Progress::new)?;
     findings.summary.peak_rss_mib = somnus_sim::rss::peak_mib();
     output::write_run(out, &findings.summary)?;
     let mut stdout = std::io::stdout().lock();

@@ -49,6 +49,9 @@ pub struct Scenario {
     /// Each makes a federation per fold, from other initial weights and other chance. Default one, 1.
     #[serde(default = "one_seed")]
     pub seeds: Vec<u64>,
+    /// What a reader of the report has to know; shown on it.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What stands beside the federation in the table.
     #[serde(default)]
     pub baselines: Baselines,

@@ -16,7 +16,7 @@ use somnus_report::{
     ClientResult, Comparison, Confusion, ConfusionError, Excluded, Metrics, NightOptions, NightResult,
     RoundResult, Row, RowError, Staging, Summary,
 };
-use somnus_signals::{Night, StreamKind, Task};
+use somnus_signals::{Night, PersonId, StreamKind, Task};
 
 use crate::baselines::{Baseline, BaselineError, Bench, Scores, score};
 use crate::cohort::People;
@@ -100,7 +100,7 @@ pub enum StudyError {
     Count(#[from] ConfusionError),
 }
 
-/// Runs a scenario on its people.
+/// Runs a scenario on its people. `start` is when the work began, loading included.
 ///
 /// # Errors
 /// [`StudyError`] naming the row, or the fold and seed.
@@ -108,9 +108,9 @@ pub fn run(
     scenario: Scenario,
     people: People,
     means: Means,
+    start: Clock,
     progress: impl FnOnce(u64) -> Progress,
 ) -> Result<Findings, StudyError> {
-    let start = Clock::now();
     let (scenario, people) = (Arc::new(scenario), Arc::new(people));
     let progress = progress(steps(&scenario, &people));
     let mut rows = baseline_rows(&scenario, &people, means.jobs, &progress)?;
@@ -261,7 +261,8 @@ fn federate(
                     let nights: Vec<&Night> = people.nights_of(person).map(|night| &**night).collect();
                     all.clients.push(client_result(client_id(person).as_str(), &nights, &stager)?);
                 }
-                histories.push((recipe, outcome));
+                // Nothing else of a federation outlives it: trainers hold whole nights.
+                histories.push((fold.test.clone(), outcome.rounds));
             }
         }
         if number == 0 {
@@ -312,17 +313,20 @@ fn quality_notes(night: &Night) -> Vec<String> {
 
 /// The rounds of the first seed, all folds together: every held-out person is scored by the federation that never
 /// saw that person.
-fn merged_rounds(histories: &[(Recipe, Outcome)]) -> Result<Vec<RoundResult>, ConfusionError> {
-    let mut by_round: BTreeMap<Round, Vec<(&Recipe, &RoundRecord)>> = BTreeMap::new();
-    for (recipe, outcome) in histories {
-        for record in &outcome.rounds {
-            by_round.entry(record.round).or_default().push((recipe, record));
+fn merged_rounds(
+    histories: &[(Vec<PersonId>, Vec<RoundRecord>)],
+) -> Result<Vec<RoundResult>, ConfusionError> {
+    let mut by_round: BTreeMap<Round, Vec<(&[PersonId], &RoundRecord)>> = BTreeMap::new();
+    for (held_out, rounds) in histories {
+        for record in rounds {
+            by_round.entry(record.round).or_default().push((held_out, record));
         }
     }
-    let merge = |(round, records): (Round, Vec<(&Recipe, &RoundRecord)>)| {
+    let merge = |(round, records): (Round, Vec<(&[PersonId], &RoundRecord)>)| {
         let mut result = RoundResult { round: round.0, ..RoundResult::default() };
         let (mut loss, mut held_out): (f64, Option<Confusion>) = (0.0, None);
-        for (recipe, record) in &records {
+        let mut aborted = 0;
+        for (people, record) in &records {
             result.cohort += record.cohort.len() as u32;
             result.reported += record.counted.len() as u32;
             result.examples += record.examples;
@@ -332,9 +336,12 @@ fn merged_rounds(histories: &[(Recipe, Outcome)]) -> Result<Vec<RoundResult>, Co
             result.bytes_down += record.bytes_down;
             match &record.outcome {
                 RoundOutcome::Released(version) => result.version = result.version.max(version.0),
-                RoundOutcome::Aborted(why) => result.aborted = Some(why.clone()),
+                RoundOutcome::Aborted(why) => {
+                    aborted += 1;
+                    result.aborted = Some(format!("{aborted} of {} folds: {why}", records.len()));
+                }
             }
-            for person in &recipe.fold.test {
+            for person in *people {
                 let Some(evaluation) = record.evaluations.get(&client_id(person)) else { continue };
                 let classes = usize::from(evaluation.classes);
                 let counts = evaluation.confusion.chunks_exact(classes);
@@ -361,6 +368,14 @@ fn notes(scenario: &Scenario, people: &People) -> Vec<String> {
         people.folds.len(),
         scenario.seeds[0]
     )];
+    notes.push(format!(
+        "Central and local-only training make {} passes over each of their nights with one cycle of the rate, and end with \
+         the mean of the last {:.0} % of their steps, as the federation ends with the mean of its last releases.{}",
+        scenario.passes(),
+        100.0 * scenario.federation.average_late,
+        if scenario.everyone { "" } else { " The federation makes fewer: not everybody takes part in every round." }
+    ));
+    notes.extend(scenario.notes.iter().cloned());
     if let crate::scenario::DataConfig::Synthetic(_) = scenario.data {
         notes.push("These people are synthetic: nothing here says anything about real sleep.".into());
     }

@@ -154,7 +154,7 @@ impl Stager {
         self.prepare_part(night, 0..night.epochs)
     }
 
-    /// A part of a night; the network sees nothing outside it.
+    /// A part of a night; the network sees nothing outside it, except through the whole night's heart-rate level.
     ///
     /// # Errors
     /// [`ModelError::StreamWidth`] or [`ModelError::Range`].

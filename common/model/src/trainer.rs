@@ -20,7 +20,7 @@ use crate::train::Embedded;
 pub struct NightPart {
     /// The night.
     pub night: Arc<Night>,
-    /// Its epochs that count. Training sees nothing outside them; evaluation stages the whole night and counts these.
+    /// Its epochs that count. Training sees no label and no epoch outside them, except through the whole night's heart-rate level; evaluation stages the whole night and counts these.
     pub epochs: Range<usize>,
 }
 

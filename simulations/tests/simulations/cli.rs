@@ -151,7 +151,7 @@ fn a_foundation_is_a_checkpoint_and_depends_on_its_seed_alone() {
 #[test]
 fn a_server_needs_no_more_memory_for_two_hundred_clients_than_for_ten() {
     let peak = |clients: &str| -> f64 {
-        let output = sim(&["bench", "memory-of", clients, "250000"]);
+        let output = sim(&["bench", "memory-of", clients, "1000000"]);
         String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
     };
     let (few, many) = (peak("10"), peak("200"));

@@ -1,0 +1,5 @@
+//! The simulator from outside: the program, parity of transports and threads, and the world against an oracle.
+
+mod cli;
+mod parity;
+mod world;
