@@ -16,6 +16,10 @@ use somnus_sim::study::{self, Means};
 use somnus_sim::transport::Transport;
 use somnus_sim::{bench, memory, recipe};
 
+/// Keeps a step's buffers for the next one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match command(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,7 @@
 //! The whole network over one night: encoders, blocks, head; and the way back.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor};
 
 use crate::block::{Block, BlockTape, Dropout};
@@ -13,7 +15,8 @@ use crate::vector::{add, add_columns, dispatch};
 #[derive(Clone)]
 pub(crate) struct Net {
     pub(crate) config: NetConfig,
-    pub(crate) layout: Layout,
+    /// Shared by copies: clients of one process train copies of one network.
+    pub(crate) layout: Arc<Layout>,
     device: Device,
 }
 
@@ -26,7 +29,7 @@ pub(crate) struct Tape {
 
 impl Net {
     pub(crate) fn new(config: NetConfig, device: DeviceKind) -> Self {
-        Self { layout: Layout::new(&config), config, device: device.open() }
+        Self { layout: Arc::new(Layout::new(&config)), config, device: device.open() }
     }
 
     pub(crate) fn classes(&self) -> usize {

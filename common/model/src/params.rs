@@ -124,6 +124,39 @@ pub(crate) struct Layout {
     pub(crate) streams: BTreeMap<StreamKind, (usize, usize)>,
     /// Columns of the input matrix: features and one "missing" of each stream, then [`TIME`].
     pub(crate) inputs: usize,
+    /// Computed once: a release is taken apart and put together in every round.
+    sets: BTreeMap<TrainableSet, SetPlaces>,
+}
+
+/// Where the weights of a trainable set are in the flat vector.
+#[derive(Clone, Debug)]
+struct SetPlaces {
+    /// In release order.
+    order: Vec<u32>,
+    /// See [`Layout::runs`].
+    runs: Vec<(Range<usize>, bool)>,
+}
+
+impl SetPlaces {
+    fn new(params: &[Param], set: TrainableSet, len: usize) -> Self {
+        let mut order = Vec::new();
+        let mut places: Vec<Option<bool>> = vec![None; len];
+        for param in params.iter().filter(|p| p.part.is_in(set)) {
+            for place in param.places() {
+                order.push(u32::try_from(place).expect("fewer weights than 2^32"));
+                places[place] = Some(param.shape.len() > 1);
+            }
+        }
+        let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
+        for (place, decays) in places.into_iter().enumerate() {
+            let Some(decays) = decays else { continue };
+            match runs.last_mut() {
+                Some((run, same)) if run.end == place && *same == decays => run.end += 1,
+                _ => runs.push((place..place + 1, decays)),
+            }
+        }
+        Self { order, runs }
+    }
 }
 
 impl Layout {
@@ -177,7 +210,14 @@ impl Layout {
         }
         let head = build.matrix("head.weight".into(), c, classes, uniform(c), Part::Head);
         let head_bias = build.vector("head.bias".into(), classes, uniform(c), Part::Head);
+        let adapters = config.adapters > 0;
+        let sets = [TrainableSet::Head, TrainableSet::Adapters, TrainableSet::Full]
+            .into_iter()
+            .filter(|set| adapters || *set != TrainableSet::Adapters)
+            .map(|set| (set, SetPlaces::new(&build.params, set, build.len)))
+            .collect();
         Self {
+            sets,
             params: build.params,
             len: build.len,
             input,
@@ -192,9 +232,7 @@ impl Layout {
 
     /// The sets that this network has.
     pub(crate) fn sets(&self) -> Vec<TrainableSet> {
-        let adapters = self.params.iter().any(|p| p.part == Part::Adapter);
-        let all = [TrainableSet::Head, TrainableSet::Adapters, TrainableSet::Full];
-        all.into_iter().filter(|set| adapters || *set != TrainableSet::Adapters).collect()
+        self.sets.keys().copied().collect()
     }
 
     /// The tensors of a set in release order.
@@ -202,30 +240,14 @@ impl Layout {
     /// # Errors
     /// [`ModelError::NoSuchSet`].
     pub(crate) fn params(&self, set: TrainableSet) -> Result<impl Iterator<Item = &Param>, ModelError> {
-        if !self.sets().contains(&set) {
-            return Err(ModelError::NoSuchSet(set));
-        }
+        self.places(set)?;
         Ok(self.params.iter().filter(move |p| p.part.is_in(set)))
     }
 
     /// Contiguous runs of the flat vector that a set moves, ascending, and whether weight decay applies to them
     /// (matrices: yes; biases, norms and "missing" embeddings: no).
     pub(crate) fn runs(&self, set: TrainableSet) -> Vec<(Range<usize>, bool)> {
-        let mut places: Vec<Option<bool>> = vec![None; self.len];
-        for param in self.params.iter().filter(|p| p.part.is_in(set)) {
-            for place in param.places() {
-                places[place] = Some(param.shape.len() > 1);
-            }
-        }
-        let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
-        for (place, decays) in places.into_iter().enumerate() {
-            let Some(decays) = decays else { continue };
-            match runs.last_mut() {
-                Some((run, same)) if run.end == place && *same == decays => run.end += 1,
-                _ => runs.push((place..place + 1, decays)),
-            }
-        }
-        runs
+        self.sets.get(&set).map(|places| places.runs.clone()).unwrap_or_default()
     }
 
     /// First weights, drawn in the order of the tensors.
@@ -247,7 +269,7 @@ impl Layout {
     /// # Errors
     /// [`ModelError::NoSuchSet`].
     pub(crate) fn gather(&self, flat: &[f32], set: TrainableSet) -> Result<Vec<f32>, ModelError> {
-        Ok(self.params(set)?.flat_map(|p| p.places().map(|place| flat[place])).collect())
+        Ok(self.places(set)?.order.iter().map(|place| flat[*place as usize]).collect())
     }
 
     /// The inverse of [`Layout::gather`]; `flat` is unchanged on error.
@@ -260,26 +282,26 @@ impl Layout {
         set: TrainableSet,
         weights: &[f32],
     ) -> Result<(), ModelError> {
-        let expected = self.params(set)?.map(Param::len).sum();
-        if expected != weights.len() {
-            return Err(ModelError::Length { expected, got: weights.len() });
+        let order = &self.places(set)?.order;
+        if order.len() != weights.len() {
+            return Err(ModelError::Length { expected: order.len(), got: weights.len() });
         }
-        let mut rest = weights;
-        let mut split = Vec::new();
-        for param in self.params(set)? {
-            let (mine, others) = rest.split_at(param.len());
-            if mine.iter().any(|v| !v.is_finite()) {
-                return Err(ModelError::NotFinite(param.name.clone()));
-            }
-            split.push((param, mine));
-            rest = others;
+        if let Some(bad) = weights.iter().position(|value| !value.is_finite()) {
+            let mut ends = self.params(set)?.scan(0, |end, param| {
+                *end += param.len();
+                Some((*end, param))
+            });
+            let name = ends.find(|(end, _)| bad < *end).map(|(_, param)| param.name.clone());
+            return Err(ModelError::NotFinite(name.unwrap_or_default()));
         }
-        for (param, values) in split {
-            for (place, value) in param.places().zip(values) {
-                flat[place] = *value;
-            }
+        for (place, value) in order.iter().zip(weights) {
+            flat[*place as usize] = *value;
         }
         Ok(())
+    }
+
+    fn places(&self, set: TrainableSet) -> Result<&SetPlaces, ModelError> {
+        self.sets.get(&set).ok_or(ModelError::NoSuchSet(set))
     }
 
     /// All weights as named tensors.

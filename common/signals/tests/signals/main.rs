@@ -1,0 +1,5 @@
+//! The crate from outside: folders on disk, the real cohort where it is, and the synthetic one.
+
+mod real_cohort;
+mod sleep_accel_files;
+mod synthetic_cohort;
