@@ -130,6 +130,14 @@ impl Stager {
         self.weights.len()
     }
 
+    /// The weights of a set minus `before`, in release order: the update of a client that began at `before`.
+    ///
+    /// # Errors
+    /// [`ModelError::NoSuchSet`] or [`ModelError::Length`].
+    pub fn change_from(&self, set: TrainableSet, before: &[f32]) -> Result<Vec<f32>, ModelError> {
+        self.net.layout.change(&self.weights, set, before)
+    }
+
     /// The weights of a trainable set, in the order of a release.
     ///
     /// # Errors

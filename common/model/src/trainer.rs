@@ -130,8 +130,7 @@ impl NightTrainer {
         } else {
             stager.train(&desk.train.iter().collect::<Vec<_>>(), &task.plan, task.seed)?
         };
-        let mut delta = stager.trainable(set)?;
-        delta.iter_mut().zip(&release).for_each(|(trained, before)| *trained -= before);
+        let delta = stager.change_from(set, &release)?;
         Ok(LocalUpdate { delta, examples: report.examples, loss: report.loss })
     }
 

@@ -173,9 +173,9 @@ impl Checkpoint {
 
 /// Weights as they travel: little-endian f32.
 pub fn bytes_of(weights: &[f32]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(weights.len() * 4);
-    for weight in weights {
-        out.extend_from_slice(&weight.to_le_bytes());
+    let mut out = vec![0; weights.len() * 4];
+    for (bytes, weight) in out.as_chunks_mut::<4>().0.iter_mut().zip(weights) {
+        *bytes = weight.to_le_bytes();
     }
     out
 }

@@ -44,9 +44,6 @@ pub enum Fault {
         /// Offset of the part.
         got: u64,
     },
-    /// The uploaded bytes are not those that were announced.
-    #[error("the uploaded update does not match its digest")]
-    WrongDigest,
     /// A weight is infinite or not a number.
     #[error("weight {index} of the update is not finite")]
     NotFinite {

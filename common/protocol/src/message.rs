@@ -51,7 +51,7 @@ pub enum ToServer {
     Offer {
         /// The round.
         round: Round,
-        /// The update's length and digest.
+        /// The update's length and digest; the digest tells a resumed upload from a new one.
         update: BlobId,
         /// Scored epochs that it was trained on.
         examples: u32,

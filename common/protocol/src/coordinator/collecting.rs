@@ -372,7 +372,8 @@ impl Coordinator {
             if let Some(member) = open.members.get_mut(&client)
                 && let Member::Waiting(offer) = *member
             {
-                *member = Member::Uploading { offer, received: Vec::new(), progress: now };
+                let received = Vec::with_capacity(open.update_len as usize);
+                *member = Member::Uploading { offer, received, progress: now };
                 self.send(&client, ToClient::Upload { round: open.round, offset: 0 });
             }
         }
@@ -387,15 +388,8 @@ impl Coordinator {
                 Weighting::Examples => offer.examples,
                 Weighting::Uniform => 1,
             };
-            let add = Add {
-                round: open.round,
-                client,
-                sum,
-                update: Bytes::from(update),
-                digest: offer.update.digest,
-                weight,
-                loss: offer.loss,
-            };
+            let add =
+                Add { round: open.round, client, sum, update: Bytes::from(update), weight, loss: offer.loss };
             self.out.push_back(Output::Run(Job::Add(add)));
         }
     }

@@ -141,12 +141,13 @@ fn an_offer_for_another_round_is_stale() {
 }
 
 #[test]
-fn an_update_with_a_wrong_digest_drops_its_client_and_not_the_round() {
+fn an_update_that_is_no_number_drops_its_client_and_not_the_round() {
     let mut world = collecting();
-    world.say(0, ToServer::Offer { round: Round(1), update: BlobId::of(&[1; 40]), examples: 1, loss: 0.0 });
-    world.say(0, ToServer::Part { round: Round(1), offset: 0, bytes: vec![2; 40].into() });
+    let update = [0xff; 40];
+    world.say(0, ToServer::Offer { round: Round(1), update: BlobId::of(&update), examples: 1, loss: 0.0 });
+    world.say(0, ToServer::Part { round: Round(1), offset: 0, bytes: update.to_vec().into() });
     world.step(Action::Job(3));
-    assert_eq!(world.refused, [Fault::WrongDigest]);
+    assert_eq!(world.refused, [Fault::NotFinite { index: 0 }]);
     world.settle();
     world.check();
     assert_eq!(world.rounds()[0].counted.len(), 2);
