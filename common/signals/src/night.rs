@@ -136,7 +136,7 @@ pub struct Excluded {
 /// The nights that passed the rules and those that did not.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cohort {
-    /// In the order of person and name.
+    /// In the order of person, and of nights as people count them.
     pub nights: Vec<Night>,
     /// In the same order.
     pub excluded: Vec<Excluded>,

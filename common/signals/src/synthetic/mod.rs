@@ -47,7 +47,7 @@ impl Default for SyntheticConfig {
     }
 }
 
-/// Every night of every person, in the order of person and name. People are `synthetic-0000` and on;
+/// Every night of every person, in the order of person and night. People are `synthetic-0000` and on;
 /// nights `night`, `night-2`, `night-3`.
 #[must_use]
 pub fn recordings(config: &SyntheticConfig) -> Vec<Recording> {
