@@ -1,5 +1,7 @@
 //! The crate from outside: folders on disk, the real cohort where it is, and the synthetic one.
 
+mod mitdb;
 mod real_cohort;
 mod sleep_accel_files;
 mod synthetic_cohort;
+mod wfdb;
