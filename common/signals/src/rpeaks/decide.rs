@@ -18,8 +18,8 @@ const USUAL: usize = 4;
 const FLOOR: f64 = 0.1;
 
 /// Times of beats, seconds since the first sample.
-pub(super) fn beats(candidates: Vec<Candidate>) -> Vec<f64> {
-    let thresholds = thresholds(&candidates);
+pub(super) fn beats(candidates: &[Candidate]) -> Vec<f64> {
+    let thresholds = thresholds(candidates);
     let mut beats: Vec<usize> = Vec::new();
     for (i, candidate) in candidates.iter().enumerate() {
         if candidate.height < thresholds[i] {
@@ -39,8 +39,8 @@ pub(super) fn beats(candidates: Vec<Candidate>) -> Vec<f64> {
             beats.push(i);
         }
     }
-    let beats = search_back(&candidates, &thresholds, &beats);
-    let mut times = one_side(&candidates, &beats);
+    let beats = search_back(candidates, &thresholds, &beats);
+    let mut times = one_side(candidates, &beats);
     times.dedup_by(|later, earlier| *later - *earlier < REFRACTORY);
     times
 }
@@ -83,7 +83,8 @@ fn search_back(candidates: &[Candidate], thresholds: &[f64], beats: &[usize]) ->
         let mut left = *interval;
         while left > MISSED * usual {
             let clear = |c: &Candidate| {
-                c.time() - candidates[from].time() >= T_WAVE && candidates[end].time() - c.time() >= REFRACTORY
+                c.time() - candidates[from].time() >= T_WAVE
+                    && candidates[end].time() - c.time() >= REFRACTORY
             };
             let missed = (from + 1..end)
                 .filter(|k| clear(&candidates[*k]) && candidates[*k].height >= 0.5 * thresholds[*k])

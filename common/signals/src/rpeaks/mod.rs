@@ -24,7 +24,7 @@ pub const LEAST_ECG_RATE: f64 = 100.0;
 pub fn r_peaks(ecg: &Segment) -> Result<Vec<f64>, TooSlow> {
     ecg.fast_enough(StreamKind::Ecg, LEAST_ECG_RATE)?;
     let candidates = candidates::find(&ecg.samples, ecg.rate);
-    Ok(decide::beats(candidates).into_iter().map(|t| ecg.start + t).collect())
+    Ok(decide::beats(&candidates).into_iter().map(|t| ecg.start + t).collect())
 }
 
 #[cfg(test)]
