@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use somnus_model::conv::{Slide, conv1d};
 use somnus_model::{DeviceKind, NetConfig, Stager};
 use somnus_protocol::plan::TrainPlan;
-use somnus_signals::{Features, Night, Quality, Stage, StreamKind};
+use somnus_signals::{Features, Night, Normalisation, Quality, Stage, StreamKind};
 
 /// No shape is measured for longer than this.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -80,6 +80,7 @@ fn night(epochs: usize) -> Night {
         ]),
         time: (0..epochs).map(|epoch| epoch as f32 / 120.0).collect(),
         stages: (0..epochs).map(|epoch| Some(Stage::ALL[epoch / 20 % 5])).collect(),
+        normalisation: Normalisation::default(),
         quality: Quality::default(),
     }
 }

@@ -15,6 +15,7 @@
 //! ```
 
 mod butterworth;
+mod derive;
 mod error;
 mod features;
 mod motion;
@@ -23,21 +24,26 @@ mod night;
 mod person;
 mod recording;
 mod rpeaks;
+mod rr;
 mod segment;
 mod stage;
 mod stream;
 mod table;
+mod view;
 
 pub mod sleep_accel;
 pub mod split;
 pub mod synthetic;
 
+pub use derive::derive;
 pub use error::DataError;
 pub use features::prepare;
 pub use night::{Cohort, Excluded, Features, Night, NightRules, Normalisation, Quality};
 pub use person::{InvalidPersonId, PersonId};
 pub use recording::{DEFAULT_NIGHT, EPOCH_SECONDS, Recording, natural_order, night_order};
 pub use rpeaks::{LEAST_ECG_RATE, r_peaks};
+pub use rr::{NormalIntervals, Variability, intervals};
 pub use segment::{Segment, TooSlow};
 pub use stage::{Stage, Task, UnknownTask};
 pub use stream::{Stream, StreamKind};
+pub use view::View;

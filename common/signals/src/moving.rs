@@ -15,9 +15,14 @@ impl Sums {
         Self(std::iter::once(0.0).chain(running).collect())
     }
 
+    /// Sum of a stretch; 0 for an empty one.
+    pub(crate) fn sum(&self, range: Range<usize>) -> f64 {
+        if range.is_empty() { 0.0 } else { self.0[range.end] - self.0[range.start] }
+    }
+
     /// Mean of a stretch; 0 for an empty one.
     pub(crate) fn mean(&self, range: Range<usize>) -> f64 {
-        (self.0[range.end] - self.0[range.start]) / range.len().max(1) as f64
+        self.sum(range.clone()) / range.len().max(1) as f64
     }
 
     /// Mean of the `width` values around `i`, fewer at the ends.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::recording::night_id;
-use crate::{PersonId, Recording, Stage, StreamKind, Task, prepare};
+use crate::{PersonId, Recording, Stage, StreamKind, Task, View, prepare};
 
 /// One night of one person, epoch by epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Night {
     pub time: Vec<f32>,
     /// The scored stage of each epoch, `[epochs]`; `None` where it was not scored.
     pub stages: Vec<Option<Stage>>,
+    /// What its features know of the night. A model that learned from one mode is not fed the other: compare before use.
+    #[serde(default)]
+    pub normalisation: Normalisation,
     /// How much of it can be trusted.
     pub quality: Quality,
 }
@@ -86,14 +89,30 @@ pub struct Quality {
     pub longest_hr_gap_min: f32,
 }
 
-/// How a person's own level and spread are taken out of the heart rate.
+/// How a person's own level and spread are taken out of heart rate and its variability, and with it what the features of an
+/// epoch may know. The two give different numbers for the same epoch; nights of both are never mixed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalisation {
     /// By the median and the 90th percentile of absolute deviation over the whole night: an offline
-    /// reading, available the morning after and not while the night goes on.
+    /// reading, available the morning after and not while the night goes on. Windows are centred on their epoch.
     #[default]
     WholeNight,
+    /// By the same two numbers over what has passed of the night, up to the epoch's end. Windows end with their
+    /// epoch, and nothing later than it is touched. During a warm-up of 10 min of signal relative
+    /// features are 0. What [`crate::derive`] made of raw signals has passed filters that look a few seconds ahead.
+    Causal,
+}
+
+impl Normalisation {
+    /// Which neighbours of a moment its features are made of.
+    #[must_use]
+    pub fn view(self) -> View {
+        match self {
+            Self::WholeNight => View::Around,
+            Self::Causal => View::Past,
+        }
+    }
 }
 
 /// Which nights are good enough, and how they are normalised.
@@ -108,7 +127,7 @@ pub struct NightRules {
     pub min_scored: usize,
     /// Whether nights without any label are refused. They are admitted by default: a model can stage them.
     pub require_labels: bool,
-    /// How heart rate is normalised.
+    /// How heart rate and its variability are normalised, and whether features may know what comes later.
     pub normalisation: Normalisation,
 }
 

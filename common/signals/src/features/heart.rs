@@ -1,7 +1,8 @@
 //! Heart-rate features: six five-second means per epoch, relative to the night and absolute.
 
+use super::scale::{Running, Scale};
 use crate::recording::EPOCH_SECONDS;
-use crate::{Features, Normalisation, Stream};
+use crate::{Features, Normalisation, Stream, View};
 
 /// Five-second means per epoch.
 const BINS: usize = 6;
@@ -12,41 +13,55 @@ const BIN_SECONDS: f64 = EPOCH_SECONDS / BINS as f64;
 const BRIDGED_SECONDS: f64 = 60.0;
 /// At the edge of a gap the last value is held for this long, seconds.
 const HELD_SECONDS: f64 = 10.0;
+/// The least spread, bpm.
+const FLOOR: f32 = 1.0;
+/// Means a causal reading needs before it knows a person's level: 10 min.
+const WARM_UP: usize = 20 * BINS;
 
 /// `[epochs, 12]`: six normalised means, then the six as (bpm − 60)/10.
 pub(super) fn features(hr: &Stream, epochs: usize, mode: Normalisation) -> Features {
-    let means = five_second_means(hr, epochs * BINS);
-    let Scale { centre, spread } = match mode {
-        Normalisation::WholeNight => whole_night(&means),
+    let means = five_second_means(hr, epochs * BINS, mode.view());
+    let whole = match mode {
+        Normalisation::WholeNight => Scale::of(means.iter().flatten().copied(), FLOOR),
+        Normalisation::Causal => None,
     };
+    let mut running = Running::new(FLOOR, WARM_UP);
     let mut values = Vec::with_capacity(epochs * BINS * 2);
     let mut present = Vec::with_capacity(epochs);
     for epoch in means.chunks_exact(BINS) {
+        let scale = match mode {
+            Normalisation::WholeNight => whole,
+            Normalisation::Causal => {
+                epoch.iter().flatten().for_each(|bpm| running.push(*bpm));
+                running.scale()
+            }
+        };
         let Some(filled) = fill(epoch) else {
             values.extend([0.0; BINS * 2]);
             present.push(false);
             continue;
         };
-        values.extend(filled.map(|bpm| ((bpm - centre) / spread).clamp(-5.0, 5.0)));
+        values.extend(filled.map(|bpm| scale.map_or(0.0, |s| s.apply(bpm))));
         values.extend(filled.map(|bpm| (bpm - 60.0) / 10.0));
         present.push(true);
     }
     Features { width: BINS * 2, values, present }
 }
 
-struct Scale {
-    centre: f32,
-    spread: f32,
-}
-
-/// Mean heart rate of each five-second bin, bpm; `None` where no sample is near enough.
-fn five_second_means(hr: &Stream, bins: usize) -> Vec<Option<f32>> {
+/// Mean heart rate of each five-second bin, bpm; `None` where no sample is near enough. A view of the past ends with
+/// the bin's epoch.
+fn five_second_means(hr: &Stream, bins: usize, view: View) -> Vec<Option<f32>> {
     (0..bins)
         .map(|bin| {
             let from = bin as f64 * BIN_SECONDS;
             let inside = hr.within(from, from + BIN_SECONDS);
             if inside.is_empty() {
-                return between(hr, from + BIN_SECONDS / 2.0, inside.start);
+                let epoch_end = (bin / BINS + 1) as f64 * EPOCH_SECONDS;
+                let seen = match view {
+                    View::Around => hr.len(),
+                    View::Past => hr.within(from, epoch_end).end,
+                };
+                return between(hr, from + BIN_SECONDS / 2.0, inside.start, seen);
             }
             let n = inside.len() as f32;
             Some(hr.values()[inside].iter().sum::<f32>() / n)
@@ -54,9 +69,9 @@ fn five_second_means(hr: &Stream, bins: usize) -> Vec<Option<f32>> {
         .collect()
 }
 
-/// The heart rate at `time`, from the samples before and at index `after`.
-fn between(hr: &Stream, time: f64, after: usize) -> Option<f32> {
-    let at = |i: usize| Some((*hr.times().get(i)?, *hr.values().get(i)?));
+/// The heart rate at `time`, from the samples before and at index `after`, among the first `seen`.
+fn between(hr: &Stream, time: f64, after: usize, seen: usize) -> Option<f32> {
+    let at = |i: usize| (i < seen).then(|| (hr.times()[i], hr.values()[i]));
     let before = after.checked_sub(1).and_then(at);
     let after = at(after);
     if let (Some((t0, v0)), Some((t1, v1))) = (before, after)
@@ -83,23 +98,6 @@ fn fill(epoch: &[Option<f32>]) -> Option<[f32; BINS]> {
         *value = nearest(i)?;
     }
     Some(filled)
-}
-
-/// Median, and 90th percentile of the absolute deviation from it; a night as steady as a metronome
-/// is scaled by 1 bpm rather than divided by zero.
-fn whole_night(means: &[Option<f32>]) -> Scale {
-    let mut known: Vec<f32> = means.iter().flatten().copied().collect();
-    let centre = quantile(&mut known, 0.5).unwrap_or(60.0);
-    let mut deviations: Vec<f32> = known.iter().map(|v| (v - centre).abs()).collect();
-    let spread = quantile(&mut deviations, 0.9).unwrap_or(1.0).max(1.0);
-    Scale { centre, spread }
-}
-
-/// The `q`-quantile by the nearest rank below; sorts in place.
-fn quantile(values: &mut [f32], q: f64) -> Option<f32> {
-    values.sort_by(f32::total_cmp);
-    let last = values.len().checked_sub(1)?;
-    Some(values[(last as f64 * q) as usize])
 }
 
 #[cfg(test)]

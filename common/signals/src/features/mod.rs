@@ -2,7 +2,9 @@
 
 mod activity;
 mod heart;
+mod ibi;
 mod posture;
+mod scale;
 
 use std::collections::BTreeMap;
 
@@ -15,10 +17,13 @@ use crate::{Excluded, Features, Night, NightRules, Quality, Recording, Stream, S
 ///
 /// * `hr`: 12. Six 5-s mean heart rates minus the night's median, over the night's 90th percentile
 ///   of absolute deviation (at least 1 bpm), clipped to ±5; then the same six as (bpm − 60)/10.
+/// * `ibi`: 6. Variability over five minutes ([`crate::NormalIntervals::variability`]), at least half of them covered: log
+///   RMSSD, log SDNN, mean interval, log LF, log HF, each relative to the night as heart rate is; then pNN50.
 /// * `activity`: 2. log(1 + count) of the two 15-s counts.
 /// * `posture`: 4. The change, norm of the difference to the previous epoch's mean (g), then x, y, z (g).
 ///
-/// Other streams are carried by the recording and have no features yet. A stream whose epoch is not
+/// What is relative to the night, and whether windows reach beyond their epoch, is up to [`crate::Normalisation`]. Other streams are
+/// carried by the recording and have no features; [`crate::derive`] makes streams with features of them. A stream whose epoch is not
 /// measured is `present = false` there and zero; only short gaps are bridged. Source: METHODS E.2 of the
 /// project (the learnt whole-night net on the Walch 2019 set).
 ///
@@ -57,16 +62,19 @@ pub fn prepare(recording: &Recording, rules: &NightRules) -> Result<Night, Exclu
         features,
         time: (0..epochs).map(|e| (e as f64 * EPOCH_SECONDS / 3600.0) as f32).collect(),
         stages: recording.labels.clone(),
+        normalisation: rules.normalisation,
         quality,
     })
 }
 
 fn extract(stream: &Stream, epochs: usize, rules: &NightRules) -> Option<Features> {
+    let mode = rules.normalisation;
     match stream.kind() {
-        StreamKind::Hr => Some(heart::features(stream, epochs, rules.normalisation)),
-        StreamKind::Activity => Some(activity::features(stream, epochs)),
-        StreamKind::Posture => Some(posture::features(stream, epochs)),
-        StreamKind::Accel | StreamKind::Ibi | StreamKind::Ecg | StreamKind::Ppg => None,
+        StreamKind::Hr => Some(heart::features(stream, epochs, mode)),
+        StreamKind::Activity => Some(activity::features(stream, epochs, mode.view())),
+        StreamKind::Posture => Some(posture::features(stream, epochs, mode.view())),
+        StreamKind::Ibi => Some(ibi::features(stream, epochs, mode)),
+        StreamKind::Accel | StreamKind::Ecg | StreamKind::Ppg => None,
     }
 }
 
@@ -105,7 +113,7 @@ fn longest_gap(present: &[bool]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PersonId, Stage};
+    use crate::{Normalisation, PersonId, Stage};
 
     fn recording(epochs: usize, hr_epochs: usize) -> Recording {
         let times: Vec<f64> = (0..hr_epochs * 6).map(|i| i as f64 * 5.0 + 1.0).collect();
@@ -153,6 +161,45 @@ mod tests {
         assert_eq!(longest_gap(&[true, true]), 0);
         let night = prepare(&recording(200, 150), &NightRules::default()).unwrap();
         assert!((24.0..=25.0).contains(&night.quality.longest_hr_gap_min));
+    }
+
+    #[test]
+    fn a_causal_night_does_not_know_the_future() {
+        let config = crate::synthetic::SyntheticConfig { people: 1, ..Default::default() };
+        let mut whole = crate::synthetic::recordings(&config).swap_remove(0);
+        let hr = whole.streams[&StreamKind::Hr].clone();
+        let beats = hr.values().iter().cycle().scan(0.0, |t, bpm| {
+            *t += 60.0 / f64::from(*bpm);
+            Some(*t)
+        });
+        let end = whole.epochs() as f64 * EPOCH_SECONDS;
+        let ibi = crate::intervals(&beats.take_while(|t| *t < end).collect::<Vec<_>>());
+        whole.streams.insert(StreamKind::Ibi, ibi);
+        let cut = 150;
+        let mut other = whole.clone();
+        for (kind, stream) in &mut other.streams {
+            // Another future: the past turned around, from the very end of epoch 149 on.
+            let known = stream.within(f64::NEG_INFINITY, cut as f64 * EPOCH_SECONDS).end;
+            let mut values = stream.values()[..known * kind.channels()].to_vec();
+            values.extend(stream.values()[known * kind.channels()..].iter().rev());
+            *stream = Stream::new(*kind, stream.times().to_vec(), values);
+        }
+        let differ = |normalisation, kind: StreamKind| {
+            let rules = NightRules { normalisation, min_hr_coverage: 0.0, ..NightRules::default() };
+            let nights = [&whole, &other].map(|r| prepare(r, &rules).unwrap());
+            assert!(nights.iter().all(|n| n.normalisation == normalisation));
+            let [a, b] = nights.map(|mut n| n.features.remove(&kind).unwrap());
+            assert!(a.present[cut - 1], "{kind}");
+            let width = a.width;
+            let past = a.values[..cut * width] != b.values[..cut * width];
+            let present = a.present[..cut] != b.present[..cut];
+            assert_ne!(a.values[cut * width..], b.values[cut * width..], "{kind}: another future");
+            past || present
+        };
+        for kind in [StreamKind::Hr, StreamKind::Ibi, StreamKind::Activity, StreamKind::Posture] {
+            assert!(!differ(Normalisation::Causal, kind), "{kind}");
+        }
+        assert!(differ(Normalisation::WholeNight, StreamKind::Ibi), "or the test shows nothing");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The crate from outside: folders on disk, the real cohort where it is, and the synthetic one.
 
+mod derived;
 mod mitdb;
 mod real_cohort;
 mod sleep_accel_files;

@@ -1,0 +1,53 @@
+//! Streams that were not recorded, made of those that were.
+
+use std::collections::btree_map::Entry;
+
+use crate::motion::Motion;
+use crate::{NormalIntervals, Recording, Segment, Stream, StreamKind, View, intervals, r_peaks};
+
+/// Heart rates per second made of beat intervals, Hz.
+const HR_RATE: f64 = 1.0;
+/// Lost samples that are drawn over, seconds: no QRS complex or pulse fits into it.
+const BRIDGED_SECONDS: f64 = 0.03;
+
+/// Fills in the streams that are missing: beat intervals from `ecg`; `hr` at 1 Hz from `ibi`; `activity` and `posture`
+/// from `accel`. What was recorded is never replaced, and what gives nothing (an ECG below 100 Hz) is
+/// left out. An offline reading: filters look a few seconds ahead.
+#[must_use]
+pub fn derive(mut recording: Recording) -> Recording {
+    use StreamKind::{Accel, Activity, Ecg, Hr, Ibi, Posture};
+    let streams = &mut recording.streams;
+    let mut fill = |kind: StreamKind, from: StreamKind, make: &dyn Fn(&Stream) -> Stream| {
+        let Some(made) = streams.get(&from).filter(|_| !streams.contains_key(&kind)).map(make) else {
+            return;
+        };
+        if let (Entry::Vacant(place), false) = (streams.entry(kind), made.is_empty()) {
+            place.insert(made);
+        }
+    };
+    fill(Ibi, Ecg, &|ecg| beats_of(ecg, |run| r_peaks(run).unwrap_or_default()));
+    fill(Hr, Ibi, &|ibi| NormalIntervals::of(ibi, View::Around).heart_rate(HR_RATE));
+    fill(Activity, Accel, &|accel| motion(accel).activity());
+    fill(Posture, Accel, &|accel| motion(accel).posture());
+    recording
+}
+
+/// Beat intervals; none of them spans a gap.
+fn beats_of(stream: &Stream, find: impl Fn(&Segment) -> Vec<f64>) -> Stream {
+    let (mut times, mut values) = (Vec::new(), Vec::new());
+    for run in Segment::cut(stream, 0, BRIDGED_SECONDS) {
+        let ibi = intervals(&find(&run));
+        times.extend_from_slice(ibi.times());
+        values.extend_from_slice(ibi.values());
+    }
+    Stream::new(StreamKind::Ibi, times, values)
+}
+
+fn motion(accel: &Stream) -> Motion {
+    let mut motion = Motion::default();
+    for (i, time) in accel.times().iter().enumerate() {
+        let xyz = accel.sample(i);
+        motion.push(*time, [xyz[0], xyz[1], xyz[2]].map(f64::from));
+    }
+    motion
+}
