@@ -3,19 +3,19 @@
 use std::collections::btree_map::Entry;
 
 use crate::motion::Motion;
-use crate::{NormalIntervals, Recording, Segment, Stream, StreamKind, View, intervals, r_peaks};
+use crate::{NormalIntervals, Recording, Segment, Stream, StreamKind, View, intervals, pulses, r_peaks};
 
 /// Heart rates per second made of beat intervals, Hz.
 const HR_RATE: f64 = 1.0;
 /// Lost samples that are drawn over, seconds: no QRS complex or pulse fits into it.
 const BRIDGED_SECONDS: f64 = 0.03;
 
-/// Fills in the streams that are missing: beat intervals from `ecg`; `hr` at 1 Hz from `ibi`; `activity` and `posture`
-/// from `accel`. What was recorded is never replaced, and what gives nothing (an ECG below 100 Hz) is
+/// Fills in the streams that are missing: beat intervals from `ecg`, else from `ppg`; `hr` at 1 Hz from `ibi`; `activity` and `posture`
+/// from `accel`. What was recorded is never replaced, and what gives nothing (an ECG below 100 Hz, a PPG below 20 Hz) is
 /// left out. An offline reading: filters look a few seconds ahead.
 #[must_use]
 pub fn derive(mut recording: Recording) -> Recording {
-    use StreamKind::{Accel, Activity, Ecg, Hr, Ibi, Posture};
+    use StreamKind::{Accel, Activity, Ecg, Hr, Ibi, Posture, Ppg};
     let streams = &mut recording.streams;
     let mut fill = |kind: StreamKind, from: StreamKind, make: &dyn Fn(&Stream) -> Stream| {
         let Some(made) = streams.get(&from).filter(|_| !streams.contains_key(&kind)).map(make) else {
@@ -26,6 +26,7 @@ pub fn derive(mut recording: Recording) -> Recording {
         }
     };
     fill(Ibi, Ecg, &|ecg| beats_of(ecg, |run| r_peaks(run).unwrap_or_default()));
+    fill(Ibi, Ppg, &|ppg| beats_of(ppg, |run| pulses(run).unwrap_or_default()));
     fill(Hr, Ibi, &|ibi| NormalIntervals::of(ibi, View::Around).heart_rate(HR_RATE));
     fill(Activity, Accel, &|accel| motion(accel).activity());
     fill(Posture, Accel, &|accel| motion(accel).posture());

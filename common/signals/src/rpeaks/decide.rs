@@ -1,7 +1,8 @@
 //! Candidates become beats: levels, refractory time, T waves, search-back.
 
-use super::candidates::{Candidate, NEIGHBOURS, WINDOW_SECONDS};
+use super::candidates::Candidate;
 use crate::moving::{median, median_of};
+use crate::two_averages::{NEIGHBOURS, WINDOW_SECONDS};
 
 /// Where the threshold lies between the noise (0) and the beats (1): Hamilton and Tompkins 1986.
 const THRESHOLD: f64 = 0.3125;

@@ -1,7 +1,6 @@
 //! R peaks in an electrocardiogram.
 //!
-//! Signal to candidates ([`candidates`]): band-pass 8-20 Hz and two moving averages, one as long as a QRS complex and one
-//! as long as a beat (Elgendi 2013, doi 10.1371/journal.pone.0073557, with its constants). Candidates to beats
+//! Signal to candidates ([`candidates`]): band-pass 8-20 Hz and two moving averages (Elgendi 2013). Candidates to beats
 //! ([`decide`]): a threshold between local levels of beats and noise (Hamilton and Tompkins 1986, doi 10.1109/TBME.1986.325695), and
 //! refractory time, T-wave rule and search-back of Pan and Tompkins 1985 (doi 10.1109/TBME.1985.325532). Levels are medians over time, on
 //! both sides of a beat, so that a burst of noise moves them little; an offline reading, then, not a monitor.

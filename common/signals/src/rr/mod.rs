@@ -25,7 +25,7 @@ const BRIDGED_SECONDS: f64 = 5.0;
 /// Intervals between neighbouring beats, stamped at the beat that ends each. What is longer than an interval
 /// can be ([`StreamKind::plausible`]) is a gap, and counted as rejected.
 ///
-/// `beats` in seconds, ascending, as [`crate::r_peaks`] gives them.
+/// `beats` in seconds, ascending, as [`crate::r_peaks`] and [`crate::pulses`] give them.
 #[must_use]
 pub fn intervals(beats: &[f64]) -> Stream {
     let pairs = beats.windows(2);

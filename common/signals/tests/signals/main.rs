@@ -4,5 +4,6 @@ mod derived;
 mod mitdb;
 mod real_cohort;
 mod sleep_accel_files;
+mod stress_predict;
 mod synthetic_cohort;
 mod wfdb;
