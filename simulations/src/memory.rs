@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use somnus_protocol::config::FederationConfig;
 use somnus_protocol::coordinator::{Coordinator, Input, Output};
-use somnus_protocol::ids::{BlobId, ClientId};
+use somnus_protocol::ids::{ClientId, UpdateId};
 use somnus_protocol::message::{CHUNK, PROTOCOL, Role, ToClient, ToServer};
 use somnus_protocol::record::Snapshot;
 use somnus_protocol::seed::Seed;
@@ -108,7 +108,7 @@ fn answer(
     let len = 4 * weights;
     match message {
         ToClient::Train(assignment) => {
-            let update = BlobId::of(&part(&client, 0, len));
+            let update = UpdateId::of(&part(&client, 0, len));
             let offer = ToServer::Offer { round: assignment.round, update, examples: 900, loss: 0.5 };
             inputs.push_back(Input::Message(client, offer));
         }

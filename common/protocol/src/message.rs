@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BlobId, Digest, Round, Version};
+use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
 use crate::plan::TrainPlan;
 
 /// The version of this protocol; the ALPN name says the same.
@@ -51,8 +51,8 @@ pub enum ToServer {
     Offer {
         /// The round.
         round: Round,
-        /// The update's length and digest; the digest tells a resumed upload from a new one.
-        update: BlobId,
+        /// Tells a resumed upload from a new one.
+        update: UpdateId,
         /// Scored epochs that it was trained on.
         examples: u32,
         /// Mean training loss.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::checkpoint::bytes_of;
 use crate::fault::Fault;
-use crate::ids::{BlobId, ClientId, Round, Version};
+use crate::ids::{BlobId, ClientId, Round, UpdateId, Version};
 use crate::message::{Assignment, CHUNK, Examination, PROTOCOL, REASON, Role, ToClient, ToServer};
 use crate::seed::{Label, Seed};
 use crate::time::Instant;
@@ -113,7 +113,7 @@ pub enum JobResult {
 /// An update, ready to travel.
 pub struct Update {
     bytes: Bytes,
-    id: BlobId,
+    id: UpdateId,
     examples: u32,
     loss: f32,
 }
@@ -166,7 +166,7 @@ impl Job {
 impl From<LocalUpdate> for Update {
     fn from(update: LocalUpdate) -> Self {
         let bytes = Bytes::from(bytes_of(&update.delta));
-        Self { id: BlobId::of(&bytes), bytes, examples: update.examples, loss: update.loss }
+        Self { id: UpdateId::of(&bytes), bytes, examples: update.examples, loss: update.loss }
     }
 }
 

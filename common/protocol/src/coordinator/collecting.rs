@@ -13,7 +13,7 @@ use super::phase::{Phase, Step};
 use super::{Coordinator, Event, Output, StrategyHome};
 use crate::config::RoundConfig;
 use crate::fault::Fault;
-use crate::ids::{BlobId, ClientId, Round};
+use crate::ids::{ClientId, Round, UpdateId};
 use crate::message::{Assignment, CHUNK, REASON, ToClient};
 use crate::record::{Outcome, RoundRecord};
 use crate::seed::Label;
@@ -23,7 +23,7 @@ use crate::time::Instant;
 /// What a client says of its update before it sends it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Offer {
-    pub(super) update: BlobId,
+    pub(super) update: UpdateId,
     pub(super) examples: u32,
     pub(super) loss: f32,
 }

@@ -74,7 +74,7 @@ impl Job {
 impl Add {
     fn run(self) -> Added {
         let Self { round, client, mut sum, update, weight, loss } = self;
-        // The offered digest says which update is resumed; that the bytes are the client's own, TLS says.
+        // The offered checksum says which update is resumed; that the bytes are the client's own, TLS says.
         let outcome = sum.add(&update, weight, loss);
         Added { round, client, sum, outcome }
     }

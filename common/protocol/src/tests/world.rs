@@ -9,7 +9,7 @@ use crate::checkpoint::{bytes_of, floats};
 use crate::config::FederationConfig;
 use crate::coordinator::{self, Coordinator};
 use crate::fault::Fault;
-use crate::ids::{BlobId, ClientId, Digest, Round, Version};
+use crate::ids::{BlobId, ClientId, Digest, Round, UpdateId, Version};
 use crate::message::{Role, ToClient, ToServer};
 use crate::participant::{self, Participant};
 use crate::record::{Outcome, Record, RoundRecord, Snapshot};
@@ -313,12 +313,13 @@ impl World {
             return;
         }
         let round = Round((n / 7 % 4) as u64);
-        let blob = BlobId { digest: Digest::of(&[n as u8]), len: (n / 3 % 3 * 4) as u64 };
+        let digest = Digest::of(&[n as u8]);
+        let update = UpdateId { checksum: n as u32, len: (n / 3 % 3 * 4) as u64 };
         let bytes = Bytes::from(vec![0xff; n % 3 * 4]);
         let lies = [
             ToServer::CheckIn { protocol: n as u32, role: self.hubs[who].role },
-            ToServer::Fetch { digest: blob.digest, offset: n as u64 },
-            ToServer::Offer { round, update: blob, examples: n as u32, loss: f32::NAN },
+            ToServer::Fetch { digest, offset: n as u64 },
+            ToServer::Offer { round, update, examples: n as u32, loss: f32::NAN },
             ToServer::Part { round, offset: (n % 5) as u64, bytes },
             ToServer::Evaluated {
                 version: Version(n as u64 % 3),
