@@ -272,23 +272,6 @@ impl Layout {
         Ok(self.places(set)?.order.iter().map(|place| flat[*place as usize]).collect())
     }
 
-    /// [`Layout::gather`] minus what the same weights were before, in one pass.
-    ///
-    /// # Errors
-    /// [`ModelError::NoSuchSet`] or [`ModelError::Length`].
-    pub(crate) fn change(
-        &self,
-        flat: &[f32],
-        set: TrainableSet,
-        before: &[f32],
-    ) -> Result<Vec<f32>, ModelError> {
-        let order = &self.places(set)?.order;
-        if order.len() != before.len() {
-            return Err(ModelError::Length { expected: order.len(), got: before.len() });
-        }
-        Ok(order.iter().zip(before).map(|(place, before)| flat[*place as usize] - before).collect())
-    }
-
     /// The inverse of [`Layout::gather`]; `flat` is unchanged on error.
     ///
     /// # Errors

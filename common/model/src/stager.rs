@@ -130,12 +130,19 @@ impl Stager {
         self.weights.len()
     }
 
-    /// The weights of a set minus `before`, in release order: the update of a client that began at `before`.
+    /// The weights of a set minus those of `before`, a network of the same make, in release order: the update of a
+    /// client that began at `before`.
     ///
     /// # Errors
     /// [`ModelError::NoSuchSet`] or [`ModelError::Length`].
-    pub fn change_from(&self, set: TrainableSet, before: &[f32]) -> Result<Vec<f32>, ModelError> {
-        self.net.layout.change(&self.weights, set, before)
+    pub fn change_from(mut self, before: &Self, set: TrainableSet) -> Result<Vec<f32>, ModelError> {
+        if self.weights.len() != before.weights.len() {
+            return Err(ModelError::Length { expected: self.weights.len(), got: before.weights.len() });
+        }
+        for (weight, before) in self.weights.iter_mut().zip(&before.weights) {
+            *weight -= before;
+        }
+        self.trainable(set)
     }
 
     /// The weights of a trainable set, in the order of a release.

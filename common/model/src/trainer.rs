@@ -1,7 +1,7 @@
 //! A client's hands: its private nights behind the federation's [`Trainer`].
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use somnus_protocol::checkpoint::{Checkpoint, floats};
@@ -37,28 +37,72 @@ impl NightPart {
     }
 }
 
-/// The foundation that was parsed last, to be shared by the clients of one process.
+/// The foundation and the release that were parsed last, to be shared by the clients of one process.
 #[derive(Clone, Default)]
-pub struct Foundations(Arc<Mutex<Option<Parsed>>>);
+pub struct Foundations(Arc<Mutex<Parsed>>);
 
+#[derive(Default)]
 struct Parsed {
-    file: Bytes,
+    foundation: Option<(Bytes, Arc<Stager>)>,
+    release: Option<Release>,
+}
+
+/// A foundation whose trainable weights are a release's.
+struct Release {
+    foundation: Arc<Stager>,
+    set: TrainableSet,
+    weights: Bytes,
     stager: Arc<Stager>,
 }
 
 impl Foundations {
-    fn get(&self, file: &Bytes, device: DeviceKind) -> Result<Arc<Stager>, ModelError> {
-        // The slot is replaced whole, so what a panicking holder leaves behind is still sound.
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*slot {
-            Some(known) if known.file == file => Ok(Arc::clone(&known.stager)),
+    fn foundation(&self, file: &Bytes, device: DeviceKind) -> Result<Arc<Stager>, ModelError> {
+        let mut parsed = self.lock();
+        match &parsed.foundation {
+            Some((known, stager)) if same(known, file) => Ok(Arc::clone(stager)),
             _ => {
                 let stager = Arc::new(Stager::from_checkpoint(&Checkpoint::from_bytes(file)?, device)?);
-                *slot = Some(Parsed { file: file.clone(), stager: Arc::clone(&stager) });
+                parsed.foundation = Some((file.clone(), Arc::clone(&stager)));
                 Ok(stager)
             }
         }
     }
+
+    fn release(
+        &self,
+        foundation: &Arc<Stager>,
+        set: TrainableSet,
+        weights: &Bytes,
+    ) -> Result<Arc<Stager>, ModelError> {
+        let mut parsed = self.lock();
+        match &parsed.release {
+            Some(known)
+                if known.set == set
+                    && Arc::ptr_eq(&known.foundation, foundation)
+                    && same(&known.weights, weights) =>
+            {
+                Ok(Arc::clone(&known.stager))
+            }
+            _ => {
+                let mut stager = Stager::clone(foundation);
+                stager.set_trainable(set, &floats(weights))?;
+                let stager = Arc::new(stager);
+                let (foundation, weights) = (Arc::clone(foundation), weights.clone());
+                parsed.release = Some(Release { foundation, set, weights, stager: Arc::clone(&stager) });
+                Ok(stager)
+            }
+        }
+    }
+
+    /// What is parsed is replaced whole, so what a panicking holder leaves behind is still sound.
+    fn lock(&self) -> MutexGuard<'_, Parsed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether two blobs are equal; clients of one process mostly hold the very same one.
+fn same(a: &Bytes, b: &Bytes) -> bool {
+    (a.as_ptr() == b.as_ptr() && a.len() == b.len()) || a == b
 }
 
 /// One client's nights and what has been computed from them for the current foundation.
@@ -86,7 +130,7 @@ impl NightTrainer {
         Self { device, train, evaluate, foundations: Foundations::default(), desk: Mutex::new(None) }
     }
 
-    /// Shares parsed foundations with other clients of the same process and device.
+    /// Shares parsed foundations and releases with other clients of the same process and device.
     #[must_use]
     pub fn sharing(mut self, foundations: &Foundations) -> Self {
         self.foundations = foundations.clone();
@@ -94,7 +138,7 @@ impl NightTrainer {
     }
 
     fn desk(&self, file: &Bytes) -> Result<Arc<Desk>, ModelError> {
-        let foundation = self.foundations.get(file, self.device)?;
+        let foundation = self.foundations.foundation(file, self.device)?;
         let mut slot = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
         match &*slot {
             Some(desk) if Arc::ptr_eq(&desk.foundation, &foundation) => Ok(Arc::clone(desk)),
@@ -119,9 +163,8 @@ impl NightTrainer {
     fn update(&self, task: &TrainTask) -> Result<LocalUpdate, ModelError> {
         let desk = self.desk(&task.foundation)?;
         let set = task.plan.trainable;
-        let release = floats(&task.weights);
-        let mut stager = Stager::clone(&desk.foundation);
-        stager.set_trainable(set, &release)?;
+        let release = self.foundations.release(&desk.foundation, set, &task.weights)?;
+        let mut stager = Stager::clone(&release);
         let report = if set == TrainableSet::Head {
             let nights = desk
                 .embedded
@@ -130,14 +173,13 @@ impl NightTrainer {
         } else {
             stager.train(&desk.train.iter().collect::<Vec<_>>(), &task.plan, task.seed)?
         };
-        let delta = stager.change_from(set, &release)?;
+        let delta = stager.change_from(&release, set)?;
         Ok(LocalUpdate { delta, examples: report.examples, loss: report.loss })
     }
 
     fn confusion(&self, task: &EvaluateTask) -> Result<LocalEvaluation, ModelError> {
         let desk = self.desk(&task.foundation)?;
-        let mut stager = Stager::clone(&desk.foundation);
-        stager.set_trainable(task.plan.trainable, &floats(&task.weights))?;
+        let stager = self.foundations.release(&desk.foundation, task.plan.trainable, &task.weights)?;
         let classes = stager.task().classes();
         let mut confusion = vec![0; classes * classes];
         for (night, counted) in &desk.evaluate {

@@ -61,6 +61,13 @@ fn an_update_is_what_training_changed_and_can_be_had_again() {
         let moved = trained.trainable(set).unwrap();
         let delta: Vec<f32> = moved.iter().zip(&before).map(|(a, b)| a - b).collect();
         assert_eq!(update.delta, delta);
+
+        // The next release of the same set, which whoever has seen this one must not mistake for it.
+        let next = TrainTask { weights: bytes_of(&moved).into(), ..task };
+        let parts = vec![NightPart::whole(Arc::clone(&nights[0]))];
+        let stranger = NightTrainer::new(DeviceKind::Flex, parts.clone(), parts);
+        assert_eq!(one.train(&next).unwrap(), stranger.train(&next).unwrap());
+        assert_ne!(one.train(&next).unwrap(), update);
     }
 }
 
