@@ -115,7 +115,7 @@ pub enum ToClient {
         /// Bytes that have arrived already.
         offset: u64,
     },
-    /// The update is in the sum; forget it.
+    /// The update is in the sum. It is kept until the round is over: a server that is killed before asks for it again.
     Counted {
         /// The round.
         round: Round,
