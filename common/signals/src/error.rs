@@ -46,12 +46,20 @@ pub enum DataError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The recording cannot be expressed in the file layout.
+    /// The bytes of a file without lines do not say what its format or its header requires.
+    #[error("{}: {what}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The file is of a kind that is not read, or the recording of a kind that the layout cannot hold.
     #[error("{}: {what}", path.display())]
     Unsupported {
-        /// Where it would have been written.
+        /// The file, or where it would have been written.
         path: PathBuf,
-        /// What the layout has no place for.
+        /// What there is no support or place for.
         what: String,
     },
 }
@@ -59,6 +67,14 @@ pub enum DataError {
 impl DataError {
     pub(crate) fn malformed(path: &Path, line: usize, what: impl Into<String>) -> Self {
         Self::Malformed { path: path.to_owned(), line, what: what.into() }
+    }
+
+    pub(crate) fn corrupt(path: &Path, what: impl Into<String>) -> Self {
+        Self::Corrupt { path: path.to_owned(), what: what.into() }
+    }
+
+    pub(crate) fn unsupported(path: &Path, what: impl Into<String>) -> Self {
+        Self::Unsupported { path: path.to_owned(), what: what.into() }
     }
 
     /// Reading failed: "not found" is its own variant, because it is what users meet first.

@@ -18,6 +18,7 @@ mod butterworth;
 mod derive;
 mod error;
 mod features;
+mod files;
 mod motion;
 mod moving;
 mod night;

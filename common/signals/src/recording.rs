@@ -11,6 +11,9 @@ pub const EPOCH_SECONDS: f64 = 30.0;
 /// The name of a night that needs none, because it is its person's only or first one.
 pub const DEFAULT_NIGHT: &str = "night";
 
+/// No recording is longer, seconds. A later time is a broken clock, and must not decide how much memory is taken.
+pub(crate) const WEEK_SECONDS: f64 = 7.0 * 86_400.0;
+
 /// One person's night: raw streams, and a stage per epoch where a human scored it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
@@ -25,6 +28,15 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// A recording that nobody scored: as many epochs without a stage as fit before the last sample of any stream.
+    #[must_use]
+    pub fn unscored(person: PersonId, name: &str, streams: impl IntoIterator<Item = Stream>) -> Self {
+        let streams: BTreeMap<_, _> = streams.into_iter().map(|s| (s.kind(), s)).collect();
+        let end = streams.values().filter_map(|s| s.times().last()).copied().fold(0.0, f64::max);
+        let labels = vec![None; (end / EPOCH_SECONDS) as usize];
+        Self { person, name: name.to_owned(), streams, labels }
+    }
+
     /// How the night is called in reports and exclusions: the person's id, or `PERSON/NAME` unless the
     /// name is [`DEFAULT_NIGHT`].
     #[must_use]

@@ -16,7 +16,7 @@ pub enum StreamKind {
     Posture,
     /// Raw acceleration, three channels x y z, g, any rate.
     Accel,
-    /// Intervals between heart beats, seconds.
+    /// Intervals between heart beats, seconds; the time stamp is the beat that ends the interval.
     Ibi,
     /// Electrocardiogram, millivolt.
     Ecg,
@@ -176,6 +176,18 @@ impl Stream {
         first..end.max(first)
     }
 
+    /// The samples with `from <= time < to`, their times counted from `from`. What was rejected before stays behind.
+    #[must_use]
+    pub fn cut(&self, from: f64, to: f64) -> Self {
+        let (range, channels) = (self.within(from, to), self.kind.channels());
+        Self {
+            kind: self.kind,
+            times: self.times[range.clone()].iter().map(|t| t - from).collect(),
+            values: self.values[range.start * channels..range.end * channels].to_vec(),
+            rejected: 0,
+        }
+    }
+
     /// The sample nearest in time, and how many seconds away it is.
     #[must_use]
     pub fn nearest(&self, time: f64) -> Option<(usize, f64)> {
@@ -219,5 +231,8 @@ mod tests {
         assert_eq!(stream.nearest(8.0), Some((1, 3.0)));
         assert_eq!(stream.nearest(-2.0), Some((0, 2.0)));
         assert_eq!(Stream::new(StreamKind::Hr, vec![], vec![]).nearest(0.0), None);
+        let posture = Stream::new(StreamKind::Posture, vec![0.0, 5.0, 12.0], (0..9).map(|v| v as f32).collect());
+        let cut = posture.cut(4.0, 12.0);
+        assert_eq!((cut.times(), cut.values()), (&[1.0][..], &[3.0, 4.0, 5.0][..]));
     }
 }
