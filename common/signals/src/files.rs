@@ -45,7 +45,9 @@ fn open_bounded(path: &Path, limit: u64) -> Result<Source, DataError> {
                     let reader = Box::new(Bounded { unpacked, left: limit, limit });
                     Ok(Source { path: packed, reader })
                 }
-                Err(of_packed) if of_packed.kind() == io::ErrorKind::NotFound => Err(DataError::read(path, e)),
+                Err(of_packed) if of_packed.kind() == io::ErrorKind::NotFound => {
+                    Err(DataError::read(path, e))
+                }
                 Err(e) => Err(DataError::read(&packed, e)),
             }
         }
@@ -173,7 +175,12 @@ mod tests {
         let whole = gzip(&[7; 1000]);
         let torn = "x.gz: cannot be read: the gzip data ends too early";
         for length in 0..whole.len() {
-            assert_eq!(reading(&whole[..length], 1000).unwrap_err(), torn, "{length} of {} bytes", whole.len());
+            assert_eq!(
+                reading(&whole[..length], 1000).unwrap_err(),
+                torn,
+                "{length} of {} bytes",
+                whole.len()
+            );
         }
         let mut flipped = whole.clone();
         flipped[whole.len() - 6] ^= 1;

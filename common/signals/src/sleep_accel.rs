@@ -10,7 +10,7 @@
 //!
 //! Numbers are separated by commas or blanks. Time 0 is the first label; the public set has hours of
 //! samples before it, and everything more than [`MARGIN_SECONDS`] outside the labelled night is dropped. Any
-//! file may be missing. Without labels the night ends with the last sample of heart rate or movement and
+//! file may be missing, and any may be gzipped (`ID_heartrate.txt.gz`). Without labels the night ends with the last sample of heart rate or movement and
 //! every stage is `None`. `steps/` and other files are ignored.
 //!
 //! The public set has one night per person. Further nights of a person are `ID+NAME_heartrate.txt` and so on;
@@ -198,12 +198,13 @@ fn nights(dir: &Path) -> Result<BTreeSet<NightKey>, DataError> {
             let name = entry.file_name();
             // Hidden files are what operating systems leave behind, not recordings.
             let name = name.to_str().filter(|n| !n.starts_with('.'));
+            let name = name.map(|n| n.strip_suffix(".gz").unwrap_or(n));
             let Some(stem) = name.and_then(|n| n.strip_suffix(suffix)) else {
                 continue;
             };
             let refused = |what: String| DataError::Unsupported { path: entry.path(), what };
             let night = NightKey::parse(stem).map_err(|e| refused(e.to_string()))?;
-            if night.path(dir, (folder_name, suffix)) != entry.path() {
+            if night.path(dir, (folder_name, suffix)) != folder.join(format!("{stem}{suffix}")) {
                 // `ID+night` would be a second spelling of `ID`, and only one of the two would be read.
                 return Err(refused(format!("the night named {DEFAULT_NIGHT} is written without its name")));
             }

@@ -1,9 +1,11 @@
 //! The sleep-accel folder layout: round trip, raw motion, and every way a file can be wrong.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 
+use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use somnus_signals::{
     DataError, NightRules, PersonId, Recording, Stage, Stream, StreamKind, prepare, sleep_accel,
@@ -252,6 +254,23 @@ fn faults_name_file_and_line() {
         let found = fault(dir.path()).replace(&dir.path().display().to_string(), "ROOT");
         assert_eq!(found, expected);
     }
+}
+
+#[test]
+fn packed_files_are_read_like_plain_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "heart_rate/a_heartrate.txt", "0,60\n5,61\n");
+    put(dir.path(), "labels/a_labeled_sleep.txt", "0 0\n30 2\n");
+    let plain = sleep_accel::load(dir.path()).unwrap();
+    for file in ["heart_rate/a_heartrate.txt", "labels/a_labeled_sleep.txt"] {
+        let path = dir.path().join(file);
+        let packed = File::create(dir.path().join(format!("{file}.gz"))).unwrap();
+        let mut encoder = GzEncoder::new(packed, Compression::default());
+        encoder.write_all(&fs::read(&path).unwrap()).unwrap();
+        encoder.finish().unwrap();
+        fs::remove_file(path).unwrap();
+    }
+    assert_eq!(sleep_accel::load(dir.path()).unwrap(), plain);
 }
 
 #[test]
