@@ -2,8 +2,13 @@
 //!
 //! A [`Recording`] is one person's night as the sensors gave it: [`Stream`]s of samples, and stages where a
 //! human scored them. [`prepare`] turns it into a [`Night`] of features per epoch or says why not
-//! ([`Excluded`]), by [`NightRules`]. Recordings come from disk ([`sleep_accel`]) or from a seed
+//! ([`Excluded`]), by [`NightRules`]. Recordings come from disk or from a seed
 //! ([`synthetic`]); [`split`] says which of them may be learned from.
+//!
+//! One module for each layout on disk, any file of it perhaps gzipped: [`sleep_accel`] (a watch, scored), [`slpdb`]
+//! (heart beats, scored), [`mmash`] (a day of movement and beats, times in bed), [`e4`] (wristband: acceleration
+//! and pulse), [`crisdb`] (a day of heart rate), [`wisdm`] (acceleration of known activities), and [`wfdb`] for the
+//! records that PhysioNet's databases are made of.
 //!
 //! ```
 //! use somnus_signals::{NightRules, Task, synthetic};
@@ -34,9 +39,15 @@ mod table;
 mod two_averages;
 mod view;
 
+pub mod crisdb;
+pub mod e4;
+pub mod mmash;
 pub mod sleep_accel;
+pub mod slpdb;
 pub mod split;
 pub mod synthetic;
+pub mod wfdb;
+pub mod wisdm;
 
 pub use derive::derive;
 pub use error::DataError;

@@ -231,7 +231,8 @@ mod tests {
         assert_eq!(stream.nearest(8.0), Some((1, 3.0)));
         assert_eq!(stream.nearest(-2.0), Some((0, 2.0)));
         assert_eq!(Stream::new(StreamKind::Hr, vec![], vec![]).nearest(0.0), None);
-        let posture = Stream::new(StreamKind::Posture, vec![0.0, 5.0, 12.0], (0..9).map(|v| v as f32).collect());
+        let posture =
+            Stream::new(StreamKind::Posture, vec![0.0, 5.0, 12.0], (0..9).map(|v| v as f32).collect());
         let cut = posture.cut(4.0, 12.0);
         assert_eq!((cut.times(), cut.values()), (&[1.0][..], &[3.0, 4.0, 5.0][..]));
     }

@@ -2,6 +2,7 @@
 
 mod derived;
 mod mitdb;
+mod loaders;
 mod real_cohort;
 mod sleep_accel_files;
 mod stress_predict;
