@@ -1,7 +1,6 @@
 //! The MIT-BIH Polysomnographic Database: heart beats and sleep stages, as WFDB annotations.
 //!
-//! `RECORD.ecg` marks the beats, which give the `ibi` stream: every interval between two of them, stamped at the
-//! later one, ectopic or not. `RECORD.st` scores 30 s each, from its time on, in words such as `2 LA` or `W`: a
+//! `RECORD.ecg` marks the beats, which give the `ibi` stream by [`intervals`], ectopic or not. `RECORD.st` scores 30 s each, from its time on, in words such as `2 LA` or `W`: a
 //! stage, then events of breathing and of the legs, which are passed over. Stages are `W`, `1`, `2`, `3`, `4`
 //! (counted as N3), `R`; `MT`, movement time, is unscored, and so is what no annotation speaks of. The waveforms are
 //! not read, and need not be there.
@@ -12,7 +11,7 @@
 use std::path::Path;
 
 use crate::recording::{DEFAULT_NIGHT, EPOCH_SECONDS, WEEK_SECONDS};
-use crate::{DataError, Recording, Stage, Stream, StreamKind, files, wfdb};
+use crate::{DataError, Recording, Stage, StreamKind, files, intervals, wfdb};
 
 /// Every recording of everyone, by name in [`crate::natural_order`].
 ///
@@ -27,8 +26,6 @@ fn load_record(dir: &Path, record: &str) -> Result<Recording, DataError> {
     let (person, name) = files::lettered(record);
     let person = files::person(&path("hea"), person)?;
     let beats: Vec<f64> = wfdb::beats(&wfdb::annotations(dir, record, "ecg")?).collect();
-    let intervals = beats.windows(2).map(|pair| (pair[1] - pair[0]) as f32).collect();
-    let ibi = Stream::new(StreamKind::Ibi, beats.get(1..).unwrap_or_default().to_vec(), intervals);
 
     let header = wfdb::header(dir, record)?;
     let seconds = header.samples.map(|samples| samples as f64 / header.rate);
@@ -42,7 +39,7 @@ fn load_record(dir: &Path, record: &str) -> Result<Recording, DataError> {
     Ok(Recording {
         person,
         name: name.unwrap_or(DEFAULT_NIGHT).to_owned(),
-        streams: [(StreamKind::Ibi, ibi)].into(),
+        streams: [(StreamKind::Ibi, intervals(&beats))].into(),
         labels,
     })
 }

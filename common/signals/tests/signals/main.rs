@@ -1,8 +1,8 @@
 //! The crate from outside: folders on disk, the real cohort where it is, and the synthetic one.
 
 mod derived;
-mod mitdb;
 mod loaders;
+mod mitdb;
 mod real_cohort;
 mod sleep_accel_files;
 mod stress_predict;
