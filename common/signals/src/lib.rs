@@ -21,6 +21,7 @@
 
 mod butterworth;
 mod derive;
+mod enmo;
 mod error;
 mod features;
 mod files;
@@ -29,7 +30,9 @@ mod moving;
 mod night;
 mod person;
 mod pulses;
+mod quality;
 mod recording;
+mod resample;
 mod rpeaks;
 mod rr;
 mod segment;
@@ -50,11 +53,13 @@ pub mod wfdb;
 pub mod wisdm;
 
 pub use derive::derive;
+pub use enmo::enmo;
 pub use error::DataError;
 pub use features::prepare;
 pub use night::{Cohort, Excluded, Features, Night, NightRules, Normalisation, Quality};
 pub use person::{InvalidPersonId, PersonId};
 pub use pulses::{LEAST_PPG_RATE, pulses};
+pub use quality::signal_quality;
 pub use recording::{DEFAULT_NIGHT, EPOCH_SECONDS, Recording, natural_order, night_order};
 pub use rpeaks::{LEAST_ECG_RATE, r_peaks};
 pub use rr::{NormalIntervals, Variability, intervals};

@@ -113,7 +113,7 @@ fn on_grid(times: &[f64], value: impl Fn(usize) -> f32, rate: f64) -> Segment {
 }
 
 /// Samples per second: one over the mean of the steps that are no longer than 1.5 times the median step.
-fn usual_rate(times: &[f64]) -> Option<f64> {
+pub(crate) fn usual_rate(times: &[f64]) -> Option<f64> {
     /// Enough for a median, and nothing beside a night of samples.
     const LOOKED_AT: usize = 4096;
     let steps = times.len().checked_sub(1).filter(|n| *n > 0)?;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use somnus_signals::{
-    NightRules, NormalIntervals, PersonId, Recording, Stream, StreamKind, View, derive, prepare, synthetic,
+    NightRules, NormalIntervals, PersonId, Recording, Stream, StreamKind, View, derive, prepare,
+    signal_quality, synthetic,
 };
 
 use crate::wfdb;
@@ -21,6 +22,11 @@ fn an_ecg_alone_has_heart_rate_and_its_variability() {
     let kept = (0..lead.len()).filter(|i| !(600.0..900.0).contains(&lead.time(*i as f64)));
     let (times, values) = kept.map(|i| (lead.time(i as f64), lead.samples[i])).unzip();
     let ecg = Stream::new(StreamKind::Ecg, times, values);
+    let quality = signal_quality(&ecg, 60).unwrap();
+    println!("quality {quality:.2?}");
+    assert!(quality[20..30].iter().all(|q| *q == 0.0));
+    let good = quality.iter().filter(|q| **q > 0.9).count();
+    assert!(good >= 48, "{good} epochs of 50 are good");
     let recording = derive(Recording {
         person: PersonId::new("103").unwrap(),
         name: "night".into(),

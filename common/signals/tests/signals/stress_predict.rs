@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use somnus_signals::{NormalIntervals, Segment, StreamKind, View, e4, intervals, pulses};
+use somnus_signals::{
+    EPOCH_SECONDS, NormalIntervals, Segment, StreamKind, View, e4, intervals, pulses, signal_quality,
+};
 
 /// The wristband's own intervals give its own heart rate best, to .67 bpm, when averaged over the minute before.
 const AVERAGED: f64 = 60.0;
@@ -16,6 +18,7 @@ fn pulses_agree_with_the_wristbands_own_heart_rate() {
     }
     println!("person  minutes  |error|   bias bpm   intervals  within 50 ms %");
     let (mut errors, mut agree) = (Vec::new(), Vec::new());
+    let (mut trusty, mut doubtful) = (Vec::new(), Vec::new());
     for recording in e4::load(dir).unwrap() {
         let stream = |kind| &recording.streams[&kind];
         let [ppg] = &Segment::cut(stream(StreamKind::Ppg), 0, 0.0)[..] else {
@@ -38,10 +41,18 @@ fn pulses_agree_with_the_wristbands_own_heart_rate() {
 
         // The wristband times a pulse at its foot, which is before its steepest rise.
         let trusted = stream(StreamKind::Ibi);
+        let quality = signal_quality(stream(StreamKind::Ppg), recording.epochs()).unwrap();
         let close = trusted.times().iter().zip(trusted.values()).map(|(time, seconds)| {
             let pulse = ibi.times().partition_point(|t| t < time);
             let near = ibi.times().get(pulse).is_some_and(|t| t - time < 0.4);
-            near && (ibi.values()[pulse] - seconds).abs() < 0.05
+            let close = near && (ibi.values()[pulse] - seconds).abs() < 0.05;
+            match quality.get((time / EPOCH_SECONDS) as usize) {
+                // What Orphanidou et al. 2015 trust.
+                Some(q) if *q >= 0.86 => trusty.push(close),
+                Some(_) => doubtful.push(close),
+                None => {}
+            }
+            close
         });
         let close: Vec<bool> = close.collect();
         let (error, bias) = mean(&own);
@@ -62,6 +73,13 @@ fn pulses_agree_with_the_wristbands_own_heart_rate() {
         share(&agree),
         agree.len()
     );
+    let [good, bad] = [&trusty, &doubtful].map(|close| share(close));
+    println!(
+        "{good:.1} % of {} where the quality is at least .86, {bad:.1} % of {} where it is not",
+        trusty.len(),
+        doubtful.len()
+    );
+    assert!(good > 90.0 && bad < good - 10.0);
     assert!(error < 1.5 && bias.abs() < 0.5);
     assert!(share(&agree) > 85.0);
 }
