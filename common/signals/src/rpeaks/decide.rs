@@ -1,103 +1,97 @@
-//! Candidates become beats: levels, refractory time, T waves, search-back.
+//! Candidates become beats: the sequence in which tall complexes follow each other most evenly.
 
 use super::candidates::Candidate;
 use crate::moving::{median, median_of};
 use crate::two_averages::{NEIGHBOURS, WINDOW_SECONDS};
 
-/// Where the threshold lies between the noise (0) and the beats (1): Hamilton and Tompkins 1986.
-const THRESHOLD: f64 = 0.3125;
+/// A complex of this part of the usual height is as likely a beat as noise (Hamilton and Tompkins 1986).
+const EVEN: f64 = 0.3125;
+/// A complex of this part is one when intervals are looked at for the first time: a quarter of the energy (Pan and Tompkins 1985).
+const SURE: f64 = 0.5;
 /// Two beats are never closer, seconds.
 const REFRACTORY: f64 = 0.2;
 /// A wave this soon after a beat with less than half its slope is its T wave, seconds.
 const T_WAVE: f64 = 0.36;
-/// A beat was missed when this many usual intervals pass without one; it is looked for at half the threshold.
-const MISSED: f64 = 1.66;
 /// Beats to each side that say what interval is usual.
-const USUAL: usize = 4;
-/// The level of beats is never below this part of its median over the whole signal: what a lead that fell off
+const USUAL: usize = 7;
+/// The second time, what is usual comes from a sequence that is already even.
+const PASSES: usize = 2;
+/// What the logarithm of an interval costs against what the logarithm of height gains: of a short one, so that noise of half the height between
+/// two beats is none; of a long one, so that where one beat is missing half of [`EVEN`] will do for it (as in Pan and Tompkins 1985).
+const EARLY: f64 = 0.5;
+const LATE: f64 = 1.0;
+/// An interval this many times as long as usual, or longer, costs the same: a pause.
+const PAUSE: f64 = 3.0;
+/// The usual height is never below this part of its median over the whole signal: what a lead that fell off
 /// picks up is not heartbeats.
 const FLOOR: f64 = 0.1;
 
 /// Times of beats, seconds since the first sample.
 pub(super) fn beats(candidates: &[Candidate]) -> Vec<f64> {
-    let thresholds = thresholds(candidates);
-    let mut beats: Vec<usize> = Vec::new();
-    for (i, candidate) in candidates.iter().enumerate() {
-        if candidate.height < thresholds[i] {
-            continue;
-        }
-        let Some(&last) = beats.last() else {
-            beats.push(i);
-            continue;
-        };
-        let (before, since) = (&candidates[last], candidate.time() - candidates[last].time());
-        if since < REFRACTORY {
-            if candidate.height > before.height {
-                beats.pop();
-                beats.push(i);
-            }
-        } else if since >= T_WAVE || candidate.slope >= 0.5 * before.slope {
-            beats.push(i);
-        }
+    let heights = heights(candidates);
+    let mut beats: Vec<usize> = (0..candidates.len()).filter(|i| heights[*i] >= SURE).collect();
+    for _ in 0..PASSES {
+        beats = most_even(candidates, &heights, &usual_intervals(candidates, &beats));
     }
-    let beats = search_back(candidates, &thresholds, &beats);
     let mut times = one_side(candidates, &beats);
     times.dedup_by(|later, earlier| *later - *earlier < REFRACTORY);
     times
 }
 
-/// The height a candidate must have to be a beat.
-fn thresholds(candidates: &[Candidate]) -> Vec<f64> {
+/// The height of each candidate as a part of the usual one around it.
+fn heights(candidates: &[Candidate]) -> Vec<f64> {
     let window = |c: &Candidate| (c.time().max(0.0) / WINDOW_SECONDS) as usize;
-    let windows = candidates.last().map_or(0, |c| window(c) + 1);
-    let mut highest = vec![0.0f64; windows];
+    let mut highest = vec![0.0f64; candidates.last().map_or(0, |c| window(c) + 1)];
     for candidate in candidates {
         let w = window(candidate);
         highest[w] = highest[w].max(candidate.height);
     }
     let floor = FLOOR * median(&mut highest.clone()).unwrap_or(0.0);
-    let beats: Vec<f64> = (0..windows).map(|w| median_of(&highest, w, NEIGHBOURS).max(floor)).collect();
-    let noise: Vec<f64> = (0..windows)
-        .map(|w| {
-            let from = candidates.partition_point(|c| window(c) + NEIGHBOURS < w);
-            let to = candidates.partition_point(|c| window(c) <= w + NEIGHBOURS);
-            let low = candidates[from..to].iter().map(|c| c.height).filter(|h| *h < THRESHOLD * beats[w]);
-            median(&mut low.collect::<Vec<_>>()).unwrap_or(0.0)
-        })
-        .collect();
-    let at = |c: &Candidate| {
-        let w = window(c);
-        noise[w] + THRESHOLD * (beats[w] - noise[w])
-    };
-    candidates.iter().map(at).collect()
+    let usual: Vec<f64> = (0..highest.len()).map(|w| median_of(&highest, w, NEIGHBOURS).max(floor)).collect();
+    candidates.iter().map(|c| c.height / usual[window(c)]).collect()
 }
 
-/// Fills gaps of [`MISSED`] usual intervals with the highest candidate that reaches half its threshold.
-fn search_back(candidates: &[Candidate], thresholds: &[f64], beats: &[usize]) -> Vec<usize> {
+/// The usual interval between beats around each candidate, seconds.
+fn usual_intervals(candidates: &[Candidate], beats: &[usize]) -> Vec<f64> {
     let intervals: Vec<f64> =
         beats.windows(2).map(|w| candidates[w[1]].time() - candidates[w[0]].time()).collect();
-    let mut found = Vec::with_capacity(beats.len());
-    found.extend(beats.first());
-    for (i, (pair, interval)) in beats.windows(2).zip(&intervals).enumerate() {
-        let usual = median_of(&intervals, i, USUAL);
-        let (mut from, end) = (pair[0], pair[1]);
-        let mut left = *interval;
-        while left > MISSED * usual {
-            let clear = |c: &Candidate| {
-                c.time() - candidates[from].time() >= T_WAVE
-                    && candidates[end].time() - c.time() >= REFRACTORY
-            };
-            let missed = (from + 1..end)
-                .filter(|k| clear(&candidates[*k]) && candidates[*k].height >= 0.5 * thresholds[*k])
-                .max_by(|a, b| candidates[*a].height.total_cmp(&candidates[*b].height));
-            let Some(missed) = missed else { break };
-            found.push(missed);
-            from = missed;
-            left = candidates[end].time() - candidates[missed].time();
+    let usual: Vec<f64> = (0..intervals.len()).map(|i| median_of(&intervals, i, USUAL)).collect();
+    let at = |i: usize| {
+        let near = beats.partition_point(|b| *b < i).min(usual.len().saturating_sub(1));
+        usual.get(near).copied().unwrap_or(1.0).max(REFRACTORY)
+    };
+    (0..candidates.len()).map(at).collect()
+}
+
+/// The sequence with the largest sum of log heights over [`EVEN`] less the costs of its intervals, by dynamic programming: the best
+/// sequence that ends with each candidate is the best that ends with an earlier one, and a step.
+fn most_even(candidates: &[Candidate], heights: &[f64], usual: &[f64]) -> Vec<usize> {
+    let mut best: Vec<(f64, Option<usize>)> = Vec::with_capacity(candidates.len());
+    for (i, candidate) in candidates.iter().enumerate() {
+        let gain = (heights[i].clamp(1e-3, 1.0) / EVEN).ln();
+        let mut found = (gain, None);
+        for j in (0..i).rev() {
+            let interval = candidate.time() - candidates[j].time();
+            let t_wave = interval < T_WAVE && candidate.slope < 0.5 * candidates[j].slope;
+            if interval >= REFRACTORY && !t_wave {
+                let late = (interval / usual[i]).min(PAUSE).ln();
+                let cost = if late > 0.0 { LATE * late } else { -EARLY * late };
+                let score = best[j].0 + gain - cost;
+                if score > found.0 {
+                    found = (score, Some(j));
+                }
+            }
+            // Further back every step costs the same, and the sequence that skips no beat has gained more.
+            if interval > PAUSE * usual[i] {
+                break;
+            }
         }
-        found.push(end);
+        best.push(found);
     }
-    found
+    let last = (0..best.len()).max_by(|a, b| best[*a].0.total_cmp(&best[*b].0));
+    let mut beats: Vec<usize> = std::iter::successors(last, |i| best[*i].1).collect();
+    beats.reverse();
+    beats
 }
 
 /// The time of each beat, at its top or its bottom, whichever is larger in most of the beats around it. A
