@@ -64,34 +64,48 @@ fn usual_intervals(candidates: &[Candidate], beats: &[usize]) -> Vec<f64> {
 }
 
 /// The sequence with the largest sum of log heights over [`EVEN`] less the costs of its intervals, by dynamic programming: the best
-/// sequence that ends with each candidate is the best that ends with an earlier one, and a step.
+/// sequence that ends with a candidate is the best that ends with an earlier one, and a step.
 fn most_even(candidates: &[Candidate], heights: &[f64], usual: &[f64]) -> Vec<usize> {
-    let mut best: Vec<(f64, Option<usize>)> = Vec::with_capacity(candidates.len());
+    let mut best: Vec<Ending> = Vec::with_capacity(candidates.len());
     for (i, candidate) in candidates.iter().enumerate() {
         let gain = (heights[i].clamp(1e-3, 1.0) / EVEN).ln();
-        let mut found = (gain, None);
+        let (mut score, mut before) = (gain, None);
         for j in (0..i).rev() {
             let interval = candidate.time() - candidates[j].time();
+            // After a pause every step costs the same, and only the best sequence so far can be the best.
+            let pause = interval > PAUSE * usual[i];
+            let j = if pause { best[j].leader } else { j };
             let t_wave = interval < T_WAVE && candidate.slope < 0.5 * candidates[j].slope;
-            if interval >= REFRACTORY && !t_wave {
-                let late = (interval / usual[i]).min(PAUSE).ln();
-                let cost = if late > 0.0 { LATE * late } else { -EARLY * late };
-                let score = best[j].0 + gain - cost;
-                if score > found.0 {
-                    found = (score, Some(j));
-                }
+            let through = best[j].score + gain - cost(interval / usual[i]);
+            if interval >= REFRACTORY && !t_wave && through > score {
+                (score, before) = (through, Some(j));
             }
-            // Further back every step costs the same, and the sequence that skips no beat has gained more.
-            if interval > PAUSE * usual[i] {
+            if pause {
                 break;
             }
         }
-        best.push(found);
+        let leader = best.last().map(|b| b.leader).filter(|l| best[*l].score >= score);
+        best.push(Ending { score, before, leader: leader.unwrap_or(i) });
     }
-    let last = (0..best.len()).max_by(|a, b| best[*a].0.total_cmp(&best[*b].0));
-    let mut beats: Vec<usize> = std::iter::successors(last, |i| best[*i].1).collect();
+    let last = best.last().map(|b| b.leader);
+    let mut beats: Vec<usize> = std::iter::successors(last, |i| best[*i].before).collect();
     beats.reverse();
     beats
+}
+
+/// The best sequence that ends with a candidate.
+struct Ending {
+    score: f64,
+    /// The beat before.
+    before: Option<usize>,
+    /// The candidate up to this one with which the best sequence of all ends.
+    leader: usize,
+}
+
+/// What an interval costs, given as a multiple of the usual one.
+fn cost(interval: f64) -> f64 {
+    let late = interval.min(PAUSE).ln();
+    if late > 0.0 { LATE * late } else { -EARLY * late }
 }
 
 /// The time of each beat, at its top or its bottom, whichever is larger in most of the beats around it. A

@@ -86,6 +86,27 @@ mod tests {
     }
 
     #[test]
+    fn extra_beats_pauses_and_small_beats_are_seen_and_hum_in_a_pause_is_not() {
+        let mut beats = rhythm(120.0, 0.8);
+        // An early beat and its pause, one in between two others, and no beat for twelve seconds.
+        beats[20] -= 0.3;
+        let between = (beats[40] + beats[41]) / 2.0;
+        beats.insert(41, between);
+        beats.retain(|t| !(70.0..82.0).contains(t));
+        let mut ecg = drawn(250.0, 120.0, &beats, 1.0);
+        let hum = |i: usize| if i % 500 < 40 { 0.02 * (i as f32 * 0.35).sin() } else { 0.0 };
+        ecg.samples.iter_mut().enumerate().for_each(|(i, v)| *v += hum(i));
+        // A beat of a third of the height where one is due.
+        let small = (beats[60] * 250.0) as usize;
+        ecg.samples[small - 15..small + 15].iter_mut().for_each(|v| *v /= 3.0);
+        let found = r_peaks(&ecg).unwrap();
+        assert_eq!(found.len(), beats.len());
+        for (f, b) in found.iter().zip(&beats) {
+            assert!((f - 10.0 - b).abs() < 0.03, "{f} for {b}");
+        }
+    }
+
+    #[test]
     fn silence_has_no_beats_and_slow_sampling_is_refused() {
         let flat = |rate| Segment { start: 0.0, rate, samples: vec![0.25; 5000] };
         assert!(r_peaks(&flat(250.0)).unwrap().is_empty());
