@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     fn calm() -> Person {
-        let mut person = Person::new(&mut Chance::new(1, 0));
+        let mut person = Person::usual(&mut Chance::new(1, 0));
         person.baseline = 60.0;
         person.lightness = 0.0;
         person.startle = 15.0;

@@ -19,8 +19,9 @@ pub(super) fn stages(person: &Person, epochs: usize, chance: &mut Chance) -> Vec
         cycle += 1;
     }
     // Most recordings end with the person awake for a while.
-    if chance.happens(0.6) {
-        let last = chance.length(8.0).min(epochs);
+    let (often, mean) = person.waking.last;
+    if chance.happens(often) {
+        let last = chance.length(mean).min(epochs);
         night.stages.truncate(epochs - last);
         night.push(Stage::Wake, last);
     }
@@ -40,7 +41,7 @@ impl Builder {
     }
 
     fn fall_asleep(&mut self, person: &Person, chance: &mut Chance) {
-        let latency = chance.log_normal(39.0 * (0.15 * person.chronotype).exp(), 0.45);
+        let latency = chance.log_normal(person.waking.latency * (0.15 * person.chronotype).exp(), 0.45);
         self.push(Stage::Wake, (latency as usize).clamp(8, self.epochs / 4));
         // Drowsing: in and out of N1 before sleep holds.
         for _ in 0..chance.length(2.0) {
@@ -62,17 +63,17 @@ impl Builder {
         let core = (length - deep - rem).max(30.0);
         let before = core * chance.uniform(0.35, 0.65);
 
-        self.stretch(Stage::N2, before as usize, chance);
-        self.stretch(Stage::N3, deep as usize, chance);
-        self.stretch(Stage::N2, (core - before) as usize, chance);
-        self.stretch(Stage::Rem, rem as usize, chance);
+        self.stretch(Stage::N2, before as usize, person, chance);
+        self.stretch(Stage::N3, deep as usize, person, chance);
+        self.stretch(Stage::N2, (core - before) as usize, person, chance);
+        self.stretch(Stage::Rem, rem as usize, person, chance);
         if chance.happens(0.35 * self.lightness) {
-            self.awakening(chance);
+            self.awakening(person, chance);
         }
     }
 
     /// About `epochs` of one stage, with the interruptions typical of it.
-    fn stretch(&mut self, stage: Stage, epochs: usize, chance: &mut Chance) {
+    fn stretch(&mut self, stage: Stage, epochs: usize, person: &Person, chance: &mut Chance) {
         let end = self.stages.len() + epochs;
         // Chance per epoch of: an awakening, a lapse to N1, a lapse to N2.
         let [wake, n1, n2] = match stage {
@@ -83,7 +84,7 @@ impl Builder {
         while self.stages.len() < end.min(self.epochs) {
             self.push(stage, 1);
             if chance.happens(wake * self.lightness) {
-                self.awakening(chance);
+                self.awakening(person, chance);
             } else if chance.happens(n1 * self.lightness) {
                 self.push(Stage::N1, chance.length(2.1));
             } else if chance.happens(n2) {
@@ -93,9 +94,10 @@ impl Builder {
     }
 
     /// Mostly an epoch or two; now and then a quarter of an hour. Sleep comes back through N1.
-    fn awakening(&mut self, chance: &mut Chance) {
-        let long = chance.happens(0.14);
-        self.push(Stage::Wake, chance.length(if long { 14.0 } else { 1.4 }));
+    fn awakening(&mut self, person: &Person, chance: &mut Chance) {
+        let (part, mean) = person.waking.long;
+        let long = chance.happens(part);
+        self.push(Stage::Wake, chance.length(if long { mean } else { 1.4 }));
         if long || chance.happens(0.7) {
             self.push(Stage::N1, chance.length(2.0));
         }
@@ -108,7 +110,7 @@ mod tests {
 
     fn night(i: u64) -> Vec<Stage> {
         let mut chance = Chance::new(11, i);
-        let person = Person::new(&mut chance);
+        let person = Person::usual(&mut chance);
         stages(&person, 960, &mut chance)
     }
 
@@ -141,7 +143,7 @@ mod tests {
     #[test]
     fn even_the_shortest_night_has_its_length() {
         let mut chance = Chance::new(1, 1);
-        let person = Person::new(&mut chance);
+        let person = Person::usual(&mut chance);
         for epochs in [40, 120, 300] {
             assert_eq!(stages(&person, epochs, &mut chance).len(), epochs);
         }

@@ -39,11 +39,14 @@ pub struct SyntheticConfig {
     /// The part of nights, 0 to 1, on which the heart-rate sensor fails after an hour or two, so
     /// that the default rules exclude them. One of the 24 real nights is like that; none here by default.
     pub failures: f64,
+    /// How much more these people differ from each other than the people of the sleep-accel set do: 0 for as much,
+    /// 1 for twice as much in every constant, and with habits of lying awake of their own. A wide prior, to pretrain on.
+    pub diversity: f64,
 }
 
 impl Default for SyntheticConfig {
     fn default() -> Self {
-        Self { people: 24, nights_per_person: 1, seed: 0, failures: 0.0 }
+        Self { people: 24, nights_per_person: 1, seed: 0, failures: 0.0, diversity: 0.0 }
     }
 }
 
@@ -57,7 +60,8 @@ pub fn recordings(config: &SyntheticConfig) -> Vec<Recording> {
 /// The nights of person `index` alone, without making the others.
 #[must_use]
 pub fn recordings_of(config: &SyntheticConfig, index: usize) -> Vec<Recording> {
-    let person = Person::new(&mut Chance::new(config.seed, stream(index, 0)));
+    let mut habits = Chance::new(config.seed, stream(index, HABITS_STREAM));
+    let person = Person::new(config.diversity, &mut Chance::new(config.seed, stream(index, 0)), &mut habits);
     (0..config.nights_per_person).map(|n| night(config, &person, index, n)).collect()
 }
 
@@ -74,12 +78,13 @@ pub fn cohort(config: &SyntheticConfig, rules: &NightRules) -> Cohort {
 }
 
 /// Stream 0 of a person is who they are; the following ones are their nights, and from
-/// [`FAILURE_STREAMS`] on whether the sensor fails in each.
+/// [`FAILURE_STREAMS`] on whether the sensor fails in each; the last one is how the person lies awake.
 fn stream(person: usize, part: usize) -> u64 {
     ((person as u64) << 20) | part as u64
 }
 
 const FAILURE_STREAMS: usize = 1 << 19;
+const HABITS_STREAM: usize = (1 << 20) - 1;
 
 /// When the heart-rate sensor is silent. Drawn apart from the night, so that a failing sensor changes
 /// nothing else about it.

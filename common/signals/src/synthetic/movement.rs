@@ -36,10 +36,14 @@ pub(super) fn movement(person: &Person, stages: &[Stage], chance: &mut Chance) -
     for (epoch, stage) in stages.iter().enumerate() {
         let s = *stage as usize;
         if previous != Some(stage) {
-            quiet = chance.happens(0.3);
+            quiet = chance.happens(person.waking.quiet);
         }
         previous = Some(stage);
-        let restless = if quiet && *stage == Stage::Wake { 0.3 } else { 1.0 };
+        let restless = match stage {
+            Stage::Wake if quiet => person.waking.stirring * person.waking.stillness,
+            Stage::Wake => person.waking.stirring,
+            _ => 1.0,
+        };
         for half in 0..2 {
             let time = epoch as f64 * 30.0 + f64::from(half) * 15.0;
             let mut count = 0.0;
