@@ -2,7 +2,6 @@
 
 use super::{BRIDGED_SECONDS, span};
 use crate::butterworth::BandPass;
-use crate::moving::Sums;
 use crate::two_averages::TwoAverages;
 use crate::{Segment, Stream, r_peaks};
 
@@ -15,6 +14,8 @@ const SAME: f64 = 0.15;
 
 /// What an electrocardiogram is made of, Hz, for its kurtosis.
 const BODY: (f64, f64) = (1.0, 40.0);
+/// An epoch is filtered with this much to either side, seconds.
+const MARGIN_SECONDS: f64 = 2.0;
 /// The kurtosis of noise, and the least of beats.
 const KURTOSIS: (f64, f64) = (3.0, 5.0);
 
@@ -29,22 +30,30 @@ pub(super) fn trust(ecg: &Stream, epochs: usize) -> Vec<f64> {
 fn peakedness(runs: &[Segment], epochs: usize) -> Vec<f64> {
     let mut peaked = vec![0.0f64; epochs];
     for run in runs.iter().filter(|run| run.rate > 2.0 * BODY.1) {
-        let filtered = BandPass::new(2, BODY.0, BODY.1, run.rate).forward_backward(&run.samples);
-        let power = |exponent| Sums::of(filtered.iter().map(move |v| f64::from(*v).powi(exponent)));
-        let (second, fourth) = (power(2), power(4));
+        let filter = BandPass::new(2, BODY.0, BODY.1, run.rate);
+        let margin = (MARGIN_SECONDS * run.rate) as usize;
         for (epoch, peaked) in peaked.iter_mut().enumerate() {
             let place = |t: f64| (((t - run.start) * run.rate).max(0.0) as usize).min(run.len());
-            let range = place(span(epoch).start)..place(span(epoch).end);
-            let variance = second.mean(range.clone());
-            // The band-pass has left no mean.
-            if variance > 0.0 {
-                let kurtosis = fourth.mean(range) / (variance * variance);
-                let part = (kurtosis - KURTOSIS.0) / (KURTOSIS.1 - KURTOSIS.0);
-                *peaked = part.clamp(0.0, 1.0).max(*peaked);
+            let (from, to) = (place(span(epoch).start), place(span(epoch).end));
+            if from == to {
+                continue;
             }
+            let outer = from.saturating_sub(margin);
+            let filtered = filter.forward_backward(&run.samples[outer..(to + margin).min(run.len())]);
+            let part =
+                (kurtosis(&filtered[from - outer..to - outer]) - KURTOSIS.0) / (KURTOSIS.1 - KURTOSIS.0);
+            *peaked = part.clamp(0.0, 1.0).max(*peaked);
         }
     }
     peaked
+}
+
+/// Kurtosis of what a band-pass has left no mean; 0 without any variation.
+fn kurtosis(values: &[f32]) -> f64 {
+    let squares = || values.iter().map(|v| f64::from(*v).powi(2));
+    let variance = squares().sum::<f64>() / values.len() as f64;
+    let fourth = squares().map(|s| s * s).sum::<f64>() / values.len() as f64;
+    if variance > 0.0 { fourth / (variance * variance) } else { 0.0 }
 }
 
 /// Twice the beats in common over the beats of both, of each epoch; 0 without beats.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use somnus_signals::{
     NightRules, NormalIntervals, PersonId, Recording, Stream, StreamKind, View, derive, prepare,
-    signal_quality, synthetic,
+    signal_quality, slpdb, synthetic,
 };
 
 use crate::wfdb;
@@ -77,4 +77,19 @@ fn what_was_recorded_is_never_replaced() {
     let derived = derive(recording.clone());
     assert_eq!(derived.streams[&StreamKind::Posture], recording.streams[&StreamKind::Posture]);
     assert_eq!(derived.streams[&StreamKind::Activity].len(), recording.epochs() * 2);
+}
+
+#[test]
+fn beats_alone_are_enough_for_the_people_of_slpdb() {
+    let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/slpdb"));
+    if !dir.is_dir() {
+        println!("SKIPPED beats_alone_are_enough_for_the_people_of_slpdb: {} is absent", dir.display());
+        return;
+    }
+    for recording in slpdb::load(dir).unwrap() {
+        let night = prepare(&derive(recording), &NightRules::default()).unwrap();
+        println!("{:8} {} epochs {:?}", night.id(), night.epochs, night.quality);
+        assert!([StreamKind::Hr, StreamKind::Ibi].iter().all(|kind| night.quality.coverage[kind] > 0.95));
+        assert!(night.features.values().all(|f| f.values.iter().all(|v| v.is_finite())));
+    }
 }

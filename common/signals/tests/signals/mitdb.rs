@@ -72,18 +72,14 @@ fn r_peaks_find_the_beats_of_every_record_of_mitdb() {
         println!("SKIPPED r_peaks_find_the_beats_of_every_record_of_mitdb: {} is absent", dir.display());
         return;
     }
-    let files = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().path());
-    let mut records: Vec<String> = files
-        .filter(|f| f.extension().is_some_and(|e| e == "atr"))
-        .map(|f| f.file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    records.sort();
-    assert!(!records.is_empty(), "{}", dir.display());
+    let records = somnus_signals::wfdb::records(dir).unwrap();
     println!("record     TP    FP    FN   Se %   PPV %");
     let mut all = Score::default();
     let mut poor = Vec::new();
     for record in &records {
-        let found = r_peaks(&wfdb::lead_0(dir, record)).unwrap();
+        let flutter = wfdb::flutter(dir, record);
+        let mut found = r_peaks(&wfdb::lead_0(dir, record)).unwrap();
+        found.retain(|t| !flutter.iter().any(|f| f.contains(t)));
         let score = Score::of(&found, &wfdb::beats(dir, record));
         score.print(record);
         if score.sensitivity() < 0.99 || score.predictivity() < 0.99 {
