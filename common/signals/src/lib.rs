@@ -10,7 +10,7 @@
 //! and pulse), [`crisdb`] (a day of heart rate), [`wisdm`] (acceleration of known activities), and [`wfdb`] for the
 //! records that PhysioNet's databases are made of.
 //!
-//! [`derive`] makes the streams that a night needs of those that were recorded. What it is made of stands alone: gaps cut a
+//! [`derive()`] makes the streams that a night needs of those that were recorded. What it is made of stands alone: gaps cut a
 //! stream into [`Segment`]s, which are resampled or searched for [`r_peaks`] and [`pulses`]; beats give [`intervals`], cleaned ones
 //! ([`NormalIntervals`]) heart rate and its [`Variability`]; [`enmo`] says how much somebody moves, [`signal_quality`] what to trust.
 //!
