@@ -1,7 +1,5 @@
 //! Streams that were not recorded, made of those that were.
 
-use std::collections::btree_map::Entry;
-
 use crate::motion::Motion;
 use crate::{NormalIntervals, Recording, Segment, Stream, StreamKind, View, intervals, pulses, r_peaks};
 
@@ -10,19 +8,19 @@ const HR_RATE: f64 = 1.0;
 /// Lost samples that are drawn over, seconds: no QRS complex or pulse fits into it.
 const BRIDGED_SECONDS: f64 = 0.03;
 
-/// Fills in the streams that are missing: beat intervals from `ecg`, else from `ppg`; `hr` at 1 Hz from `ibi`; `activity` and `posture`
-/// from `accel`. What was recorded is never replaced, and what gives nothing (an ECG below 100 Hz, a PPG below 20 Hz) is
-/// left out. An offline reading: filters look a few seconds ahead.
+/// Fills in the streams that are missing: `ibi` from `ecg`, else from `ppg`; `hr` at 1 Hz from `ibi`; `activity` and
+/// `posture` from `accel`. What was recorded is never replaced, and what gives nothing (an ECG below 100 Hz, a PPG
+/// below 20 Hz) is left out. An offline reading: filters look a few seconds ahead.
 #[must_use]
 pub fn derive(mut recording: Recording) -> Recording {
     use StreamKind::{Accel, Activity, Ecg, Hr, Ibi, Posture, Ppg};
     let streams = &mut recording.streams;
     let mut fill = |kind: StreamKind, from: StreamKind, make: &dyn Fn(&Stream) -> Stream| {
-        let Some(made) = streams.get(&from).filter(|_| !streams.contains_key(&kind)).map(make) else {
+        if streams.contains_key(&kind) {
             return;
-        };
-        if let (Entry::Vacant(place), false) = (streams.entry(kind), made.is_empty()) {
-            place.insert(made);
+        }
+        if let Some(made) = streams.get(&from).map(make).filter(|made| !made.is_empty()) {
+            streams.insert(kind, made);
         }
     };
     fill(Ibi, Ecg, &|ecg| beats_of(ecg, |run| r_peaks(run).unwrap_or_default()));

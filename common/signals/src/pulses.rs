@@ -25,7 +25,7 @@ const LOW: f64 = 0.3125;
 
 /// Times of pulses, seconds since the recording's start, ascending, at least 0.3 s apart.
 ///
-/// `ppg` in any unit, upright: more blood, larger values. Pulses are found by their systolic peaks and timed at the steepest rise before
+/// `ppg` in any unit, upright (more blood, larger values). Pulses are found by their systolic peaks and timed at the steepest rise before
 /// them (of the wave band-passed to 0.5-8 Hz, to a fraction of a sample), which moves less from pulse to
 /// pulse than a broad peak does. Moving hands make pulses where there are none: see [`crate::signal_quality`].
 ///

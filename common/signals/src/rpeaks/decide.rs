@@ -6,7 +6,8 @@ use crate::two_averages::{NEIGHBOURS, WINDOW_SECONDS};
 
 /// A complex of this part of the usual height is as likely a beat as noise (Hamilton and Tompkins 1986).
 const EVEN: f64 = 0.3125;
-/// A complex of this part is one when intervals are looked at for the first time: a quarter of the energy (Pan and Tompkins 1985).
+/// A complex of this part is one when intervals are looked at for the first time: a quarter of the energy (Pan and
+/// Tompkins 1985).
 const SURE: f64 = 0.5;
 /// Two beats are never closer, seconds.
 const REFRACTORY: f64 = 0.2;
@@ -16,8 +17,9 @@ const T_WAVE: f64 = 0.36;
 const USUAL: usize = 7;
 /// The second time, what is usual comes from a sequence that is already even.
 const PASSES: usize = 2;
-/// What the logarithm of an interval costs against what the logarithm of height gains: of a short one, so that noise of half the height between
-/// two beats is none; of a long one, so that where one beat is missing half of [`EVEN`] will do for it (as in Pan and Tompkins 1985).
+/// What the logarithm of an interval costs against what the logarithm of height gains: of a short one, so that noise
+/// of half the height between two beats is none; of a long one, so that where one beat is missing half of [`EVEN`]
+/// will do for it (the search-back of Pan and Tompkins 1985).
 const EARLY: f64 = 0.5;
 const LATE: f64 = 1.0;
 /// An interval this many times as long as usual, or longer, costs the same: a pause.
@@ -63,8 +65,8 @@ fn usual_intervals(candidates: &[Candidate], beats: &[usize]) -> Vec<f64> {
     (0..candidates.len()).map(at).collect()
 }
 
-/// The sequence with the largest sum of log heights over [`EVEN`] less the costs of its intervals, by dynamic programming: the best
-/// sequence that ends with a candidate is the best that ends with an earlier one, and a step.
+/// The sequence with the largest sum of log heights over [`EVEN`] less the costs of its intervals, by dynamic
+/// programming: the best sequence that ends with a candidate is the best that ends with an earlier one, and a step.
 fn most_even(candidates: &[Candidate], heights: &[f64], usual: &[f64]) -> Vec<usize> {
     let mut best: Vec<Ending> = Vec::with_capacity(candidates.len());
     for (i, candidate) in candidates.iter().enumerate() {

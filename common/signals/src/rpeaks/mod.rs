@@ -1,10 +1,11 @@
 //! R peaks in an electrocardiogram.
 //!
 //! Signal to candidates ([`candidates`]): band-pass 8-20 Hz and two moving averages (Elgendi 2013). Candidates to beats
-//! ([`decide`]): of all sequences of candidates the one in which tall complexes follow each other most evenly. That is threshold,
-//! refractory time and search-back of Pan and Tompkins 1985 (doi 10.1109/TBME.1985.325532) and of Hamilton and Tompkins 1986 (doi
-//! 10.1109/TBME.1986.325695) in one rule, with their constants. What is usual is a median over time, on both sides of a beat, so that
-//! a burst of noise moves it little; an offline reading, then, not a monitor.
+//! ([`decide`]): of all sequences of candidates the one in which tall complexes follow each other most evenly. One rule
+//! does the work of threshold, refractory time, T-wave rule and search-back of Pan and Tompkins 1985 (doi
+//! 10.1109/TBME.1985.325532) and Hamilton and Tompkins 1986 (doi 10.1109/TBME.1986.325695), and their constants set its
+//! weights. What is usual is a median over time, on both sides of a beat, so that a burst of noise moves it little; an
+//! offline reading, then, not a monitor.
 
 mod candidates;
 mod decide;
