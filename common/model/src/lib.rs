@@ -12,6 +12,7 @@
 //! | `net`, `block`, `adapter`, `conv` | forward and backward |
 //! | `loss`, `optimiser`, `train` | from a night to a step |
 //! | `stager`, `trainer` | what others use |
+//! | `encoder`, `objective` | waveform networks under autodiff, and what they are pretrained for |
 //! | `vector`, `matrix` | loops for wide vectors; the bridge to burn |
 //!
 //! Everything random comes from a seed in the call, through ChaCha, and every sum has a fixed order: the same call gives
@@ -23,11 +24,13 @@ mod block;
 mod config;
 mod context;
 pub mod conv;
+pub mod encoder;
 mod error;
 mod input;
 mod loss;
 mod matrix;
 mod net;
+pub mod objective;
 mod optimiser;
 mod params;
 #[cfg(test)]

@@ -1,0 +1,199 @@
+//! RelCon's learnable motif distance (Xu et al. 2025, arXiv 2411.18822): how badly a window can be rebuilt from the motifs
+//! of another.
+//!
+//! Three dilated convolutional networks read the anchor (queries) and the candidate (keys, values); attention over the
+//! candidate's moments rebuilds the anchor. It is trained to rebuild a window from a changed copy of itself, then frozen
+//! to rank candidates.
+
+use burn::tensor::activation::{gelu, softmax};
+use burn::tensor::{Tensor, TensorData};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::encoder::layers::{EPSILON, Padding, column, conv, filtered, instance_norm};
+use crate::encoder::weights::{Spec, Start, Weights, affine};
+use crate::objective::sparsemax::sparsemax;
+
+/// Taps of every dilated convolution.
+const TAPS: usize = 15;
+/// The share of attention weights that is dropped in training.
+const DROPOUT: f32 = 0.1;
+
+/// How scores become weights.
+///
+/// The paper says sparsemax for both uses. The reference trains with sparsemax but ranks with softmax, since its fused
+/// attention knows nothing else; both are here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attention {
+    /// Few moments of the candidate, the others exactly zero.
+    Sparsemax,
+    /// All moments of the candidate.
+    Softmax,
+}
+
+/// The network's size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MotifDistance {
+    /// Channels of a window.
+    pub channels: usize,
+    /// Width of queries, keys and values, a multiple of 8.
+    pub width: usize,
+    /// Residual blocks with dilations 1, 2, 4, ..
+    pub blocks: usize,
+}
+
+/// A candidate's attempt at an anchor.
+pub struct Comparison {
+    /// The squared error summed over time and channels, `[B]`; not symmetric.
+    pub distance: Tensor<1>,
+    /// The anchor as rebuilt from the candidate, `[C, B, T]`.
+    pub reconstruction: Tensor<3>,
+    /// For each moment of the anchor, the weights of the candidate's, `[B, T, T]`.
+    pub attention: Tensor<3>,
+}
+
+impl MotifDistance {
+    /// The published size: 58,617 weights, sees 57 samples.
+    pub fn relcon() -> Self {
+        Self { channels: 3, width: 64, blocks: 2 }
+    }
+
+    /// Its weights, by their PyTorch names.
+    pub fn specs(&self) -> Vec<Spec> {
+        let (c, e) = (self.channels, self.width);
+        let mut specs = vec![
+            Spec::new("revin.affine_weight", &[c], Start::Constant(1.0)),
+            Spec::new("revin.affine_bias", &[c], Start::Constant(0.0)),
+        ];
+        for func in ["q_func", "k_func", "v_func"] {
+            specs.extend(affine(&format!("{func}.layer0.dilated_conv"), &[e, c, TAPS]));
+            for i in 0..self.blocks {
+                specs.extend(affine(&format!("{func}.layers.{i}.bottle"), &[e / 8, e, 1]));
+                specs.extend(affine(&format!("{func}.layers.{i}.dilated_conv"), &[e, e / 8, TAPS]));
+            }
+        }
+        specs.extend(affine("out_proj", &[c, e]));
+        specs
+    }
+
+    /// Rebuilds each anchor from its candidate, both `[C, B, T]`.
+    pub fn compare(
+        &self,
+        weights: &Weights,
+        anchor: Tensor<3>,
+        candidate: Tensor<3>,
+        attention: Attention,
+    ) -> Comparison {
+        self.rebuild(weights, anchor, candidate, attention, None)
+    }
+
+    /// The training loss: `segments` rebuilt from `changed` copies of themselves, both `[C, B, T]`; the mean distance.
+    ///
+    /// A tenth of the attention weights is dropped, drawn from `rng`.
+    pub fn training_loss(
+        &self,
+        weights: &Weights,
+        segments: Tensor<3>,
+        changed: Tensor<3>,
+        rng: &mut impl Rng,
+    ) -> Tensor<1> {
+        let [_, batch, len] = segments.dims();
+        let keep = |_| if rng.random::<f32>() < DROPOUT { 0.0 } else { 1.0 / (1.0 - DROPOUT) };
+        let kept: Vec<f32> = (0..batch * len * len).map(keep).collect();
+        let kept = Tensor::from_data(TensorData::new(kept, [batch, len, len]), &segments.device());
+        self.rebuild(weights, segments, changed, Attention::Sparsemax, Some(kept)).distance.mean()
+    }
+
+    /// What [`RelativeLoss`](super::RelativeLoss) ranks by: distances `[B - 1 + C, B]` from each of `anchors` `[c, B, T]`
+    /// to the others (row r: anchor (i + 1 + r) mod B) and to its `C` own candidates in `within` `[c, B * C, T]`, anchor
+    /// by anchor. Weights are taken as constants.
+    ///
+    /// # Panics
+    /// When `within` is no multiple of the anchors.
+    pub fn table(
+        &self,
+        weights: &Weights,
+        anchors: Tensor<3>,
+        within: Tensor<3>,
+        attention: Attention,
+    ) -> Tensor<2> {
+        let weights = weights.frozen();
+        let (anchors, within) = (anchors.inner(), within.inner());
+        let [c, batch, len] = anchors.dims();
+        let own = within.dims()[1] / batch;
+        assert_eq!(within.dims()[1], own * batch, "as many candidates for each anchor");
+        let within = within.reshape([c, batch, own, len]);
+        let others = (1..batch).map(|by| {
+            let (head, tail) = (anchors.clone().narrow(1, 0, by), anchors.clone().narrow(1, by, batch - by));
+            Tensor::cat(vec![tail, head], 1)
+        });
+        let own = (0..own).map(|j| within.clone().narrow(2, j, 1).reshape([c, batch, len]));
+        let rows = others.chain(own).map(|candidates| {
+            self.compare(&weights, anchors.clone(), candidates, attention).distance.unsqueeze()
+        });
+        Tensor::cat(rows.collect(), 0)
+    }
+
+    fn rebuild(
+        &self,
+        weights: &Weights,
+        anchor: Tensor<3>,
+        candidate: Tensor<3>,
+        attention: Attention,
+        kept: Option<Tensor<3>>,
+    ) -> Comparison {
+        let [channels, batch, len] = anchor.dims();
+        // Reversible instance norm by the candidate's statistics: a match must agree in level and scale too.
+        let mean = candidate.clone().inner().mean_dim(2);
+        let spread = ((candidate.clone().inner() - mean.clone()).square().mean_dim(2) + EPSILON).sqrt();
+        let gain = column(weights.get("revin.affine_weight"));
+        let shift = column(weights.get("revin.affine_bias"));
+        let norm = |x: Tensor<3>| {
+            (x - mean.clone()) / spread.clone() * gain.clone() + shift.clone()
+        };
+        let (from, to) = (norm(candidate), norm(anchor.clone()));
+
+        let queries = self.read(weights, "q_func", to).permute([1, 2, 0]); // [B, T, E]
+        let keys = self.read(weights, "k_func", from.clone()).permute([1, 0, 2]); // [B, E, T]
+        let values = self.read(weights, "v_func", from).permute([1, 2, 0]); // [B, T, E]
+        let scores = queries.matmul(keys) / (self.width as f32).sqrt();
+        let attention = match attention {
+            Attention::Sparsemax => sparsemax(scores),
+            Attention::Softmax => softmax(scores, 2),
+        };
+        let used = match kept {
+            Some(kept) => attention.clone() * kept,
+            None => attention.clone(),
+        };
+        let mixed = used.matmul(values).permute([2, 0, 1]).reshape([self.width, batch * len]);
+        let out = weights.get::<2>("out_proj.weight").matmul(mixed).reshape([channels, batch, len])
+            + column(weights.get("out_proj.bias"));
+        let reconstruction = (out - shift) / (gain + EPSILON * EPSILON) * spread + mean;
+        let error = (reconstruction.clone() - anchor).square();
+        let distance = error.sum_dim(2).sum_dim(0).reshape([batch]);
+        Comparison { distance, reconstruction, attention }
+    }
+
+    /// One of the three networks, `[C, B, T]` to `[E, B, T]`.
+    fn read(&self, weights: &Weights, func: &str, x: Tensor<3>) -> Tensor<3> {
+        let name = format!("{func}.layer0.dilated_conv");
+        // A partial convolution (Liu et al. 2018): where taps hang over the border, the others count for more.
+        let len = x.dims()[2];
+        let half = TAPS / 2;
+        let taps_inside = |t: usize| half.min(t) + 1 + half.min(len - 1 - t);
+        let ratio: Vec<f32> = (0..len).map(|t| TAPS as f32 / taps_inside(t) as f32).collect();
+        let ratio = Tensor::from_data(TensorData::new(ratio, [1, 1, len]), &x.device());
+        let bias = column(weights.get(&format!("{name}.bias")));
+        let h = filtered(weights, &name, x, 1, 1, Padding::Same) * ratio + bias;
+        let mut h = instance_norm(gelu(h));
+        for i in 0..self.blocks {
+            let narrow = conv(weights, &format!("{func}.layers.{i}.bottle"), h.clone(), 1, 1, Padding::Same);
+            let name = format!("{func}.layers.{i}.dilated_conv");
+            h = instance_norm(gelu(conv(weights, &name, narrow, 1, 1 << i, Padding::Same) + h));
+        }
+        h
+    }
+}
+
