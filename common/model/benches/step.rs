@@ -1,5 +1,5 @@
-//! Milliseconds per training step on one thread: encoders with im2col against burn's stock convolution, and the
-//! night-level network.
+//! Milliseconds per training step on one thread: encoders with im2col against burn's stock convolution, the night-level
+//! network, and the hub's waveform encoders.
 //!
 //! The encoder shapes are those of the design's table, each one forward and backward pass and one plain descent step, batch
 //! 32, under autodiff: `b` 0.24 M parameters on `[32, 4, 480]`; `a32` a ResNet-34 shape of width 32, 1.8 M parameters,
@@ -12,7 +12,11 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::conv1d as stock;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use somnus_model::conv::{Slide, conv1d};
+use somnus_model::encoder::{Wave, Weights, windows};
+use somnus_model::objective::{Adam, AdamRule};
 use somnus_model::{DeviceKind, NetConfig, Stager};
 use somnus_protocol::plan::TrainPlan;
 use somnus_signals::{Features, Night, Normalisation, Quality, Stage, StreamKind};
@@ -49,6 +53,15 @@ fn main() {
             Stager::new(&config, 0, DeviceKind::Flex).expect("a good configuration").parameters();
         println!("{:<22} {parameters:>12} {flex:>14.2} {ndarray:>16.2}", format!("width {width}"));
     }
+    println!(
+        "\n{:<22} {:>12} {:>14} {:>16}",
+        "waveform encoder", "parameters", "step of 64, ms", "night of 8 h, ms"
+    );
+    for stream in [StreamKind::Accel, StreamKind::Ppg, StreamKind::Ecg] {
+        let wave = Wave::hub(stream).expect("a waveform");
+        let (parameters, step, night) = wave_times(&wave);
+        println!("{:<22} {parameters:>12} {step:>14.1} {night:>16.0}", stream.name());
+    }
 }
 
 /// One step of the night-level network, everything included: view of the night, noise, dropout, AdamW.
@@ -61,6 +74,26 @@ fn night_step(config: &NetConfig, device: DeviceKind) -> f64 {
         stager.train(&[&night], &plan, 1).expect("a good plan");
     });
     steps / f64::from(STEPS)
+}
+
+/// Weights, milliseconds of one pretraining step (forward, backward, Adam) and of embedding 960 epochs.
+fn wave_times(wave: &Wave) -> (usize, f64, f64) {
+    const BATCH: usize = 64;
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut weights = Weights::new(&wave.specs(), &mut rng, DeviceKind::Flex);
+    let mut adam = Adam::new(AdamRule::default());
+    let epoch = wave.windows_per_epoch() * wave.window_len();
+    let samples: Vec<f32> = (0..960 * epoch).map(|i| noise(i, 0.5)).collect();
+    let batch: Vec<&[f32]> = samples.chunks_exact(wave.window_len()).take(BATCH).collect();
+    let step = median_ms(|| {
+        let x = windows(&batch, wave.stream.channels(), weights.device());
+        let loss = wave.embed(&weights, x).square().mean();
+        adam.step(&mut weights, &mut loss.backward(), 1e-3);
+    });
+    let night = median_ms(|| {
+        wave.embed_night(&weights, &samples);
+    });
+    (weights.trained(), step, night)
 }
 
 fn night(epochs: usize) -> Night {

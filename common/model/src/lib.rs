@@ -40,6 +40,8 @@ mod train;
 mod trainer;
 mod vector;
 
+/// burn's tensors, for those who drive a step of pretraining: its version is this crate's business.
+pub use burn::tensor;
 pub use config::{DeviceKind, NetConfig};
 pub use error::ModelError;
 pub use input::Prepared;

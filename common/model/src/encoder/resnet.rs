@@ -161,7 +161,8 @@ fn batch_norm(weights: &Weights, name: &str, x: Tensor<3>, moments: &mut Moments
             let centred = x - mean.clone();
             let squares = centred.clone().square().reshape([channels, batch * len]);
             let variance = squares.mean_dim(1).reshape([channels, 1, 1]);
-            let (mean, biased) = (mean.inner().reshape([channels]), variance.clone().inner().reshape([channels]));
+            let (mean, biased) =
+                (mean.inner().reshape([channels]), variance.clone().inner().reshape([channels]));
             let count = (batch * len) as f32;
             seen.0.push((name.to_owned(), mean, biased * (count / (count - 1.0).max(1.0))));
             (centred, variance)

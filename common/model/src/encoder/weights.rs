@@ -154,7 +154,11 @@ impl Weights {
 
     /// How many numbers are trained.
     pub fn trained(&self) -> usize {
-        self.leaves.values().filter(|leaf| leaf.trained).map(|leaf| leaf.shape.iter().product::<usize>()).sum()
+        self.leaves
+            .values()
+            .filter(|leaf| leaf.trained)
+            .map(|leaf| leaf.shape.iter().product::<usize>())
+            .sum()
     }
 
     /// Where the weights live; data that meets them belongs there.

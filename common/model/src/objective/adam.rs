@@ -78,10 +78,10 @@ impl Adam {
         let second_now = 1.0 / (1.0 - BETA2.powi(exponent));
         for (name, gradient) in taken {
             let gradient = gradient * factor;
-            let old = self.moments.remove(&name).unwrap_or_else(|| Moments {
-                first: gradient.zeros_like(),
-                second: gradient.zeros_like(),
-            });
+            let old = self
+                .moments
+                .remove(&name)
+                .unwrap_or_else(|| Moments { first: gradient.zeros_like(), second: gradient.zeros_like() });
             let first = old.first * BETA1 + gradient.clone() * (1.0 - BETA1);
             let second = old.second * BETA2 + gradient.square() * (1.0 - BETA2);
             let change = first.clone() * rate_now / ((second.clone() * second_now).sqrt() + EPSILON);
@@ -158,7 +158,8 @@ mod tests {
 
     fn weights() -> Weights {
         let one = Start::Constant(1.0);
-        let specs = [Spec::new("matrix", &[1, 2], one), Spec::new("vector", &[1], one), Spec::new("idle", &[3], one)];
+        let specs =
+            [Spec::new("matrix", &[1, 2], one), Spec::new("vector", &[1], one), Spec::new("idle", &[3], one)];
         Weights::new(&specs, &mut ChaCha8Rng::seed_from_u64(0), DeviceKind::Flex)
     }
 
@@ -185,7 +186,9 @@ mod tests {
         let mut weights = weights();
         let best = weights.clone();
         step(&mut Adam::new(AdamRule::default()), &mut weights, 0.1);
-        assert!(best.to_tensors()["vector"].values == [1.0] && weights.to_tensors()["vector"].values != [1.0]);
+        assert!(
+            best.to_tensors()["vector"].values == [1.0] && weights.to_tensors()["vector"].values != [1.0]
+        );
     }
 
     #[test]

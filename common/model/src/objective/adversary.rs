@@ -67,7 +67,13 @@ impl Adversary {
     ///
     /// # Panics
     /// As [`Adversary::loss`].
-    pub fn play(&self, weights: &Weights, embeddings: Tensor<2>, subjects: &[usize], game: Game) -> Tensor<1> {
+    pub fn play(
+        &self,
+        weights: &Weights,
+        embeddings: Tensor<2>,
+        subjects: &[usize],
+        game: Game,
+    ) -> Tensor<1> {
         match game {
             Game::Reversal { strength } => {
                 self.cross_entropy(weights, reverse(embeddings, strength), subjects)
@@ -207,7 +213,10 @@ mod tests {
         let (silent, _) = confusion(&constant(0.0));
         assert!(silent.abs() < 1e-6, "{silent}");
         let (certain, slope) = confusion(&constant(100.0));
-        assert!(certain > 10.0 && certain.is_finite() && slope > 0.0 && slope.is_finite(), "{certain} {slope}");
+        assert!(
+            certain > 10.0 && certain.is_finite() && slope > 0.0 && slope.is_finite(),
+            "{certain} {slope}"
+        );
     }
 
     /// Embeddings of two numbers that say what is going on and two that say who it is; the encoder is a matrix.

@@ -31,7 +31,8 @@ const KNOTS: usize = 6;
 
 /// `window` `[T, channels]` after two different changes in random order. What needs three axes is left out for others.
 pub fn augment(window: &[f32], channels: usize, rng: &mut impl Rng) -> Vec<f32> {
-    let possible: Vec<Change> = Change::ALL.into_iter().filter(|c| channels == 3 || !c.needs_axes()).collect();
+    let possible: Vec<Change> =
+        Change::ALL.into_iter().filter(|c| channels == 3 || !c.needs_axes()).collect();
     let mut window = window.to_vec();
     // A sample without replacement, in the order of its drawing; shuffled, since that order is not promised to be random.
     let mut two: Vec<Change> = possible.choose_multiple(rng, 2).copied().collect();
@@ -210,7 +211,8 @@ mod tests {
     const LEN: usize = 240;
 
     fn window() -> Vec<f32> {
-        let wave = |t: usize| [(t as f32 * 0.1).sin(), (t as f32 * 0.037).cos() - 0.4, 1.0 + t as f32 * 0.002];
+        let wave =
+            |t: usize| [(t as f32 * 0.1).sin(), (t as f32 * 0.037).cos() - 0.4, 1.0 + t as f32 * 0.002];
         (0..LEN).flat_map(wave).collect()
     }
 

@@ -1,8 +1,8 @@
 //! FOCAL (Liu et al. 2023, NeurIPS): embeddings of several modalities in two halves, one that they share and one of their
 //! own.
 
-use burn::tensor::activation::relu;
 use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
 use serde::{Deserialize, Serialize};
 
 use crate::objective::similarity::{cosine, log_sum_exp, unit};
@@ -101,4 +101,62 @@ pub fn temporal(sequences: Tensor<3>) -> Tensor<1> {
 /// The mean of positive cosines; what points apart costs nothing.
 fn alignment(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
     relu(cosine(a, b)).mean()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::matrix::matrix;
+
+    fn rows(rows: usize, salt: f32) -> Tensor<2> {
+        let values = (0..rows * 8).map(|i| ((i as f32 + salt) * 12.9898).sin()).collect();
+        matrix(values, rows, 8, &Device::flex())
+    }
+
+    fn number(scalar: Tensor<1>) -> f32 {
+        scalar.into_scalar()
+    }
+
+    #[test]
+    fn halves_that_point_apart_cost_nothing_and_parallel_ones_all() {
+        let half = rows(6, 1.0).slice([0..6, 0..4]);
+        let orthogonality = |private: Tensor<2>| {
+            let z = Tensor::cat(vec![half.clone(), private], 1);
+            number(Focal::default().terms(&[[z.clone(), z]]).orthogonality)
+        };
+        assert_eq!(orthogonality(half.clone() * -1.0), 0.0);
+        // Two views, each with a cosine of 1.
+        assert!((orthogonality(half.clone() * 3.0) - 2.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn matching_falls_as_partners_agree_and_has_its_floor() {
+        let focal = Focal { temperature: 0.1, ..Focal::default() };
+        let (a, b) = (rows(12, 0.0), rows(12, 500.0));
+        let matched =
+            |share: f32| number(focal.contrast(a.clone(), a.clone() * share + b.clone() * (1.0 - share)));
+        let losses = [0.0, 0.5, 0.8, 1.0].map(matched);
+        assert!(losses.windows(2).all(|w| w[1] < w[0]) && losses[3] >= 0.0, "{losses:?}");
+    }
+
+    #[test]
+    fn sequences_are_pushed_one_unit_apart() {
+        let device = Device::flex();
+        let far = |apart: f32| {
+            let values = (0..3 * 4 * 2).map(|i| (i / 8) as f32 * apart + 0.01 * (i % 8) as f32).collect();
+            number(temporal(matrix(values, 12, 2, &device).reshape([3, 4, 2])))
+        };
+        assert_eq!(far(10.0), 0.0);
+        assert!((far(0.0) - 1.0).abs() < 1e-4);
+        assert!(far(0.2) < far(0.1) && far(0.1) < far(0.0));
+    }
+
+    #[test]
+    fn equal_samples_have_a_finite_slope() {
+        let same = Tensor::<3>::ones([3, 2, 4], &Device::flex().autodiff()).require_grad();
+        let gradients = temporal(same.clone()).backward();
+        assert!(same.grad(&gradients).unwrap().is_finite().all().into_scalar::<bool>());
+    }
 }

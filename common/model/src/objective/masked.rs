@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn the_share_is_hidden_in_whole_spans() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        for (len, share, span) in [(960, 0.5, 20), (100, 0.15, 5), (1, 0.5, 10), (50, 0.01, 50), (0, 0.5, 3)] {
+        for (len, share, span) in [(960, 0.5, 20), (100, 0.15, 5), (1, 0.5, 10), (50, 0.01, 50), (0, 0.5, 3)]
+        {
             for _ in 0..50 {
                 let hidden = Spans { share, span }.draw(len, &mut rng);
                 let count = hidden.iter().filter(|h| **h).count();

@@ -150,9 +150,7 @@ impl MotifDistance {
         let spread = ((candidate.clone().inner() - mean.clone()).square().mean_dim(2) + EPSILON).sqrt();
         let gain = column(weights.get("revin.affine_weight"));
         let shift = column(weights.get("revin.affine_bias"));
-        let norm = |x: Tensor<3>| {
-            (x - mean.clone()) / spread.clone() * gain.clone() + shift.clone()
-        };
+        let norm = |x: Tensor<3>| (x - mean.clone()) / spread.clone() * gain.clone() + shift.clone();
         let (from, to) = (norm(candidate), norm(anchor.clone()));
 
         let queries = self.read(weights, "q_func", to).permute([1, 2, 0]); // [B, T, E]
@@ -197,3 +195,73 @@ impl MotifDistance {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::config::DeviceKind;
+    use crate::encoder::windows;
+    use crate::matrix::Host;
+    use crate::objective::{Adam, AdamRule, augment};
+
+    const TINY: MotifDistance = MotifDistance { channels: 2, width: 8, blocks: 1 };
+
+    fn fresh() -> Weights {
+        Weights::new(&TINY.specs(), &mut ChaCha8Rng::seed_from_u64(1), DeviceKind::Flex)
+    }
+
+    fn waves(count: usize, rng: &mut impl Rng) -> Vec<Vec<f32>> {
+        let wave = |_| {
+            let (speed, phase) = (rng.random_range(0.1..0.8f32), rng.random_range(0.0..6.0));
+            (0..80).map(|i| ((i / 2) as f32 * speed + phase + (i % 2) as f32).sin()).collect()
+        };
+        (0..count).map(wave).collect()
+    }
+
+    #[test]
+    fn the_published_size_has_the_published_number_of_weights() {
+        let specs = MotifDistance::relcon().specs();
+        assert_eq!(specs.iter().map(|s| s.shape.iter().product::<usize>()).sum::<usize>(), 58_617);
+    }
+
+    #[test]
+    fn the_table_lists_the_other_anchors_in_turn_and_then_its_own_candidates() {
+        let weights = fresh();
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let (anchors, own) = (waves(4, &mut rng), waves(8, &mut rng));
+        let tensor = |w: &[Vec<f32>]| windows(w, 2, weights.device());
+        let table = Host::of(TINY.table(&weights, tensor(&anchors), tensor(&own), Attention::Softmax));
+        let distance = |anchor: &Vec<f32>, candidate: &Vec<f32>| -> f32 {
+            let (anchor, candidate) =
+                (tensor(std::slice::from_ref(anchor)), tensor(std::slice::from_ref(candidate)));
+            TINY.compare(&weights, anchor, candidate, Attention::Softmax).distance.into_scalar()
+        };
+        for (i, anchor) in anchors.iter().enumerate() {
+            for (r, row) in table.values().chunks(4).enumerate() {
+                let candidate = if r < 3 { &anchors[(i + 1 + r) % 4] } else { &own[i * 2 + r - 3] };
+                let expected = distance(anchor, candidate);
+                assert!((row[i] - expected).abs() < 1e-4 * expected, "anchor {i}, row {r}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_learns_to_see_through_changes() {
+        let mut weights = fresh();
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut adam = Adam::new(AdamRule::default());
+        let mut losses = Vec::new();
+        for _ in 0..60 {
+            let segments = waves(16, &mut rng);
+            let changed: Vec<Vec<f32>> = segments.iter().map(|s| augment(s, 2, &mut rng)).collect();
+            let [segments, changed] = [&segments, &changed].map(|w| windows(w, 2, weights.device()));
+            let loss = TINY.training_loss(&weights, segments, changed, &mut rng);
+            losses.push(loss.clone().into_scalar::<f32>());
+            adam.step(&mut weights, &mut loss.backward(), 1e-2);
+        }
+        let mean = |part: &[f32]| part.iter().sum::<f32>() / part.len() as f32;
+        assert!(mean(&losses[50..]) < 0.6 * mean(&losses[..5]), "{losses:?}");
+    }
+}

@@ -21,8 +21,7 @@ fn check(golden: &Golden) {
 
     let window = |name: &str| golden.tensor::<3>(name, weights.device()).permute([2, 0, 1]); // [C, B, T]
     let outside = |x: Tensor<3>| x.permute([1, 2, 0]);
-    let compare =
-        |attention| net.compare(&weights, window("anchor"), window("candidate"), attention);
+    let compare = |attention| net.compare(&weights, window("anchor"), window("candidate"), attention);
     let softmax = compare(Attention::Softmax);
     golden.assert_tensor("distance_softmax", softmax.distance);
     golden.assert_tensor("reconstruction_softmax", outside(softmax.reconstruction));
