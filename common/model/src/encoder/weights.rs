@@ -194,7 +194,7 @@ impl Weights {
     pub(crate) fn remember(&mut self, name: &str, value: Tensor<1>) {
         let leaf = self.leaves.get_mut(name).unwrap_or_else(|| panic!("no weight named `{name}`"));
         assert!(!leaf.trained && value.dims() == leaf.value.dims(), "`{name}` is not such a statistic");
-        leaf.value = if leaf.value.is_autodiff() { value.detach() } else { value.inner() };
+        leaf.value = if leaf.value.is_autodiff() { value.inner().autodiff() } else { value.inner() };
     }
 
     /// The flat gradients of the trained weights that the loss depends on, outside autodiff, in order of names.

@@ -81,7 +81,7 @@ mod tests {
         let within = numbers(8 * 6, 50.0);
         let distances = numbers(20, 9.0);
         let stretched = distances.iter().map(|d| (3.0 * d).exp()).collect();
-        assert!((loss(0.1, distances.clone(), &within) - loss(0.1, stretched, &within)).abs() < 1e-5);
+        assert!((loss(0.1, distances, &within) - loss(0.1, stretched, &within)).abs() < 1e-5);
         assert_eq!(loss(0.1, vec![1.0; 20], &within), 0.0);
     }
 
