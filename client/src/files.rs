@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 /// A file or folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {}", path.display(), plain(cause))]
@@ -46,6 +48,18 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         return Err(FileError::new(path, cause));
     }
     Ok(())
+}
+
+/// A file's content, if there is one.
+///
+/// # Errors
+/// [`FileError`] naming the path.
+pub fn read(path: &Path) -> Result<Option<Bytes>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(FileError::new(path, cause)),
+    }
 }
 
 /// Makes a folder and its parents, readable by their owner alone if they are new.

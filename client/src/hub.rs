@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use somnus_protocol::ids::{BlobId, Version};
+use somnus_protocol::ids::Version;
 use somnus_protocol::message::{Examination, ToServer};
 use somnus_protocol::participant::{Event, Input, Job, JobResult, Output, Participant};
 use somnus_protocol::time::Instant;
@@ -22,13 +22,15 @@ use tracing::{info, warn};
 use crate::cache::Cache;
 use crate::config::ClientConfig;
 use crate::enrol::{EnrolError, renew};
-use crate::files::FileError;
+use crate::files::{self, FileError};
 use crate::hands::{About, Hands};
 use crate::identity::{Folder, IdentityError, Membership, now};
 use crate::link::{LinkError, Purpose, connect};
 use crate::report;
 use crate::session::{Mark, Session};
 
+/// What this hub keeps between rounds and never sends, in its folder.
+const MEMORY: &str = "memory";
 /// How often the certificate's age is looked at.
 const CERTIFICATE: Duration = Duration::from_secs(3600);
 /// Rest after the disk refused, so that a full disk does not become a busy network.
@@ -113,10 +115,11 @@ impl Hub {
     /// expired, or the folder is unusable. What anybody else says at the server's address is told and outlived.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Ending, HubError> {
         let cache = Cache::open(&self.folder.path().join("cache"))?;
+        let memory = files::read(&self.folder.path().join(MEMORY))?;
         let (results, finished_jobs) = mpsc::unbounded_channel();
         let (renewed, renewals) = mpsc::unbounded_channel();
         let mut driver = Driver {
-            participant: Participant::new(self.membership.name.clone(), self.config.role),
+            participant: Participant::new(self.membership.name.clone(), self.config.role, memory.as_ref()),
             cache: Arc::new(Mutex::new(cache)),
             session: None,
             results,
@@ -219,8 +222,13 @@ impl Driver {
                         let have = self.disk(have).await.unwrap_or(0);
                         inputs.push(Input::Cached(blob, have));
                     }
+                    Output::Remember(bytes) => {
+                        let path = self.hub.folder.path().join(MEMORY);
+                        let written = self.blocking(move |_| files::write_atomically(&path, &bytes)).await;
+                        self.disk(written).await;
+                    }
                     Output::Send(message) => self.send(message),
-                    Output::Run(job) => self.work(job),
+                    Output::Run(job) => self.work(*job),
                     Output::Event(event) => self.tell(event),
                     Output::Wait(until) => {
                         let wake = until.map(|at| self.start + at.elapsed());
@@ -361,22 +369,26 @@ impl Driver {
 
 /// Trains or evaluates; an evaluation also refreshes the person's report.
 fn work(job: Job, cache: &Mutex<Cache>, hands: &dyn Hands, about: &About, folder: &Path) -> JobResult {
-    let (foundation, release) = job.blobs();
+    let needed = job.materials();
     let loaded = {
         let mut cache = lock(cache);
-        if let Err(error) = cache.retain(&[foundation, release]) {
+        if let Err(error) = cache.retain(&needed.iter().copied().collect::<Vec<_>>()) {
             warn!(%error, "the cache");
         }
-        let both = |cache: &Cache, a: BlobId, b: BlobId| Ok::<_, FileError>((cache.load(a)?, cache.load(b)?));
-        both(&cache, foundation, release)
+        needed.try_map(|blob| cache.load(blob))
     };
-    let (foundation, weights) = match loaded {
-        Ok(both) => both,
+    let materials = match loaded {
+        Ok(materials) => materials,
         Err(error) => return job.fail(error.to_string()),
     };
-    if let Job::Examine(Examination { version, plan, .. }) = &job {
-        let (foundation, weights) = (foundation.clone(), weights.clone());
-        let task = EvaluateTask { version: *version, plan: plan.clone(), foundation, weights };
+    if let Job::Examine { examination: Examination { version, plan, .. }, memory } = &job {
+        let task = EvaluateTask {
+            version: *version,
+            plan: plan.clone(),
+            foundation: materials.foundation.clone(),
+            weights: materials.release.clone(),
+            memory: memory.clone(),
+        };
         let written = hands
             .report(&task, about)
             .map_err(|error| error.to_string())
@@ -385,7 +397,7 @@ fn work(job: Job, cache: &Mutex<Cache>, hands: &dyn Hands, about: &About, folder
             warn!(error, "no report");
         }
     }
-    job.run(hands, foundation, weights)
+    job.run(hands, materials)
 }
 
 /// What a panic said.

@@ -5,6 +5,7 @@
 //! DIR/federation.json  name, server, pinned authority, certificate; written when enrolment is complete
 //! DIR/client.toml      configuration
 //! DIR/cache/           models, by digest
+//! DIR/memory           what training keeps between rounds and never sends
 //! DIR/report/          the last evaluation report
 //! ```
 

@@ -257,12 +257,13 @@ mod tests {
             seed: 1,
             foundation: foundation.clone(),
             weights: weights.clone(),
+            ..TrainTask::default()
         };
         let update = hub.train(&task).unwrap();
         assert_eq!(update.delta.len() * 4, weights.len());
         assert!(update.delta.iter().any(|delta| *delta != 0.0));
 
-        let task = EvaluateTask { version: Version(3), plan, foundation, weights };
+        let task = EvaluateTask { version: Version(3), plan, foundation, weights, memory: None };
         let counts = hub.evaluate(&task).unwrap();
         let judged: u32 = counts.confusion.iter().sum();
         let about = About { federation: "night".into(), client: "ann".parse().unwrap() };

@@ -105,6 +105,7 @@ impl Server {
         let at = |source: ConfigError| OpenError::Config { path: federation.folder.join(CONFIG), source };
         let rounds = federation.config.rounds.clone().map_err(at)?;
         let saved = federation.history.snapshot(&federation.model(), rounds.trainable())?;
+        rounds.sections(&saved.foundation).map_err(at)?;
         // The same in every life of this server: a round that a crash interrupted opens again with the same seeds, so
         // updates that hubs have for it still count.
         let own = || ServerIdentity::load(&federation.folder)?.derive(SEED_LABEL).map(Seed::new);
@@ -474,6 +475,7 @@ mod tests {
             licence: "MIT OR Apache-2.0".into(),
             provenance: BTreeMap::new(),
             trainable: BTreeMap::from([(TrainableSet::Full, vec!["w".to_owned()])]),
+            embedding: None,
         };
         let tensors = BTreeMap::from([("w".to_owned(), Tensor { shape: vec![1], values: vec![0.0] })]);
         let model = folder.join("model");

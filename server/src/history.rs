@@ -205,14 +205,16 @@ mod tests {
             licence: "MIT OR Apache-2.0".into(),
             provenance: BTreeMap::new(),
             trainable,
+            embedding: None,
         };
         Checkpoint { manifest, tensors: BTreeMap::from([("w".to_owned(), tensor)]) }.to_bytes().unwrap()
     }
 
     fn release(version: u64, value: f32) -> Record {
         let weights = Bytes::from(bytes_of(&[value; 3]));
-        let strategy = Bytes::from_static(b"moments");
-        Record::Release(Release { version: Version(version), round: Round(version), weights, strategy })
+        let (strategy, companion) = (Bytes::from_static(b"moments"), Some(Bytes::from_static(b"beside")));
+        let (version, round) = (Version(version), Round(version));
+        Record::Release(Release { version, round, weights, strategy, companion })
     }
 
     fn round(number: u64, outcome: Outcome) -> Record {
@@ -269,6 +271,7 @@ mod tests {
         let saved = history.snapshot(&world.path, TrainableSet::Full).unwrap();
         assert_eq!((saved.release.version, saved.last_round), (Version(5), Round(6)));
         assert_eq!(saved.release.strategy, Bytes::from_static(b"moments"));
+        assert_eq!(saved.release.companion, Some(Bytes::from_static(b"beside")));
         assert_eq!(history.versions().unwrap(), [Version(3), Version(4), Version(5)]);
         assert_eq!(history.rounds().unwrap().len(), 6);
     }

@@ -22,8 +22,8 @@ enum Content {
     Complete(Bytes),
 }
 
-/// Blobs that stay: the foundation, the release, and the one before for clients that lag.
-const KEPT: usize = 3;
+/// Blobs that stay: the foundation, and the release with its companion, and both from before for clients that lag.
+const KEPT: usize = 5;
 
 impl Blobs {
     /// A client received `bytes` of `blob` at `offset`.
@@ -76,7 +76,7 @@ impl Blobs {
         }
     }
 
-    /// The first blob is the foundation and stays; of the releases only the newest do.
+    /// The first blob is the foundation and stays; of the others only the newest do.
     fn forget_old(&mut self) {
         while self.order.len() > KEPT {
             let old = self.order.remove(1);

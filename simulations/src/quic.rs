@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
         let blobs = Arc::new(Mutex::new(Blobs::default()));
         for (client, pass) in self.federation.clients.iter().zip(passes) {
             let hub = Hub {
-                machine: Participant::new(client.id.clone(), client.role),
+                machine: Participant::new(client.id.clone(), client.role, None),
                 client: client.clone(),
                 disk: Disk::default(),
                 blobs: Arc::clone(&blobs),
@@ -351,11 +351,13 @@ impl Hub {
                     drop(blobs);
                     self.machine.handle(now, participant::Input::Cached(blob, have));
                 }
+                // A simulated hub is never restarted here, and its machine has these bytes.
+                participant::Output::Remember(_) => {}
                 participant::Output::Send(message) => {
                     // If the connection is gone the loop hears of it from its reader.
                     let _ = line.send(message);
                 }
-                participant::Output::Run(job) => self.begin(job, results.clone()),
+                participant::Output::Run(job) => self.begin(*job, results.clone()),
                 participant::Output::Event(event) => {
                     let _ = self.post.send(Letter::Told(self.client.id.clone(), event));
                 }
@@ -365,9 +367,8 @@ impl Hub {
     }
 
     fn begin(&self, job: participant::Job, results: mpsc::UnboundedSender<participant::JobResult>) {
-        let (foundation, release) = job.blobs();
         let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = blobs.get(foundation).zip(blobs.get(release));
+        let found = job.materials().try_map(|blob| blobs.get(blob).ok_or(()));
         drop(blobs);
         let (trainer, jobs) = (Arc::clone(&self.client.trainer), Arc::clone(&self.jobs));
         tokio::spawn(async move {
@@ -375,8 +376,8 @@ impl Hub {
             let Ok(_turn) = jobs.acquire_owned().await else { return };
             let _ = spawn_blocking(move || {
                 let result = match found {
-                    Some((foundation, release)) => job.run(&*trainer, foundation, release),
-                    None => job.fail("the release is not in the cache any more".into()),
+                    Ok(materials) => job.run(&*trainer, materials),
+                    Err(()) => job.fail("the release is not in the cache any more".into()),
                 };
                 // If nobody listens the client is gone.
                 drop(results.send(result));

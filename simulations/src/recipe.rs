@@ -81,9 +81,11 @@ pub fn recipe(scenario: &Scenario, people: &People, fold: &Fold, seed: u64) -> R
     };
     let mut clients: Vec<Client> = fold.train.iter().map(|person| client(person, Role::Trains)).collect();
     clients.extend(fold.test.iter().map(|person| client(person, Role::Evaluates)));
+    let config = rules.clone().check()?;
+    config.sections(&foundation)?;
     Ok(Recipe {
         federation: Federation {
-            config: rules.clone().check()?,
+            config,
             start: Snapshot::fresh(foundation, Bytes::from(bytes_of(&weights))),
             seed: Seed::from_number(seed),
             clients,

@@ -185,7 +185,7 @@ impl Scenario {
     pub fn passes(&self) -> u32 {
         let federated = u32::try_from(self.federation.rounds).unwrap_or(u32::MAX);
         match self.baselines.central_passes {
-            0 => federated.saturating_mul(self.federation.plan.steps),
+            0 => federated.saturating_mul(self.federation.plan.steps_over(1)),
             passes => passes,
         }
     }

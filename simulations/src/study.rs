@@ -151,7 +151,7 @@ fn steps(scenario: &Scenario, people: &People) -> u64 {
         let nights = people.nights_of_all(&fold.train).len();
         let cohort = scenario.federation_of(fold.train.len()).cohort as u64;
         let federated =
-            federation.rounds * u64::from(federation.plan.steps) * cohort.min(fold.train.len() as u64);
+            federation.rounds * u64::from(federation.plan.steps_over(1)) * cohort.min(fold.train.len() as u64);
         let shown = rows.iter().filter(|row| first || !first_seed_only(**row));
         federated + shown.map(|row| row.steps(scenario, nights, fold.test.len())).sum::<u64>()
     };
@@ -242,7 +242,7 @@ fn federate(
             let place = format!("fold {}/{}, seed {seed}", index + 1, people.folds.len());
             let mut watch = Watch {
                 progress,
-                steps: u64::from(recipe.rules.plan.steps),
+                steps: u64::from(recipe.rules.plan.steps_over(1)),
                 rounds: recipe.rules.rounds,
                 place,
             };

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use somnus_protocol::config::RoundConfig;
 use somnus_protocol::coordinator::{self, Coordinator};
 use somnus_protocol::ids::{ClientId, Round, Version};
@@ -105,6 +106,7 @@ struct Hub {
     trainer: Arc<dyn Trainer>,
     machine: Participant,
     disk: Disk,
+    memory: Option<Bytes>,
     place: Place,
     job: Option<Ticket>,
     timer: Timer,
@@ -167,12 +169,13 @@ impl<'a> World<'a> {
                 return Err(WorldError::Twins(id));
             }
             hubs.push(Hub {
-                machine: Participant::new(id.clone(), role),
+                machine: Participant::new(id.clone(), role, None),
                 place: Place::new(config, &seed, &id),
                 id,
                 role,
                 trainer,
                 disk: Disk::default(),
+                memory: None,
                 job: None,
                 timer: Timer::default(),
                 connections: 0,
@@ -334,8 +337,9 @@ impl<'a> World<'a> {
                     let have = self.blobs.lookup(&mut hub.disk, blob);
                     hub.machine.handle(self.now, participant::Input::Cached(blob, have));
                 }
+                participant::Output::Remember(bytes) => hub.memory = Some(bytes),
                 participant::Output::Send(message) => self.post_to_server(client, message),
-                participant::Output::Run(job) => self.begin(client, job),
+                participant::Output::Run(job) => self.begin(client, *job),
                 participant::Output::Event(event) => {
                     if let participant::Event::Evaluated(version, evaluation) = &event {
                         self.evaluations.insert(hub.id.clone(), (*version, evaluation.clone()));
@@ -353,17 +357,16 @@ impl<'a> World<'a> {
     fn begin(&mut self, client: usize, job: participant::Job) {
         let hub = &mut self.hubs[client];
         let seconds = match &job {
-            participant::Job::Train(..) => self.config.training_seconds,
-            participant::Job::Examine(_) => self.config.evaluation_seconds,
+            participant::Job::Train { .. } => self.config.training_seconds,
+            participant::Job::Examine { .. } => self.config.evaluation_seconds,
         };
         let due = self.now + hub.place.labour(seconds);
-        let (foundation, release) = job.blobs();
-        let blobs = self.blobs.get(foundation).zip(self.blobs.get(release));
+        let materials = job.materials().try_map(|blob| self.blobs.get(blob).ok_or(()));
         let trainer = Arc::clone(&hub.trainer);
         let ticket = self.executor.submit(due, move || {
-            Done::Client(match blobs {
-                Some((foundation, release)) => job.run(&*trainer, foundation, release),
-                None => job.fail("the release is not in the cache any more".into()),
+            Done::Client(match materials {
+                Ok(materials) => job.run(&*trainer, materials),
+                Err(()) => job.fail("the release is not in the cache any more".into()),
             })
         });
         hub.job = Some(ticket);
@@ -443,7 +446,7 @@ impl<'a> World<'a> {
             self.executor.cancel(ticket);
         }
         hub.timer.set(self.now, None);
-        hub.machine = Participant::new(hub.id.clone(), hub.role);
+        hub.machine = Participant::new(hub.id.clone(), hub.role, hub.memory.as_ref());
         self.come_back(client);
         self.plan_crash(client);
     }

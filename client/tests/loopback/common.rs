@@ -198,6 +198,7 @@ pub fn model_bytes() -> Vec<u8> {
         licence: "MIT OR Apache-2.0".into(),
         provenance: BTreeMap::new(),
         trainable: BTreeMap::from([(TrainableSet::Full, vec!["w".to_owned()])]),
+        embedding: None,
     };
     Checkpoint { manifest, tensors: BTreeMap::from([("w".to_owned(), tensor)]) }.to_bytes().unwrap()
 }
@@ -207,7 +208,8 @@ pub struct Adder;
 
 impl Trainer for Adder {
     fn train(&self, task: &TrainTask) -> Result<LocalUpdate, TrainError> {
-        Ok(LocalUpdate { delta: vec![1.0; task.weights.len() / 4], examples: 10, loss: 0.5 })
+        let delta = vec![1.0; task.weights.len() / 4];
+        Ok(LocalUpdate { delta, examples: 10, loss: 0.5, ..LocalUpdate::default() })
     }
 
     fn evaluate(&self, _: &EvaluateTask) -> Result<LocalEvaluation, TrainError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
+use somnus_protocol::moments::Embedding;
 
 use crate::block::{Block, BlockTape, Dropout};
 use crate::config::{DeviceKind, NetConfig};
@@ -34,6 +35,13 @@ impl Net {
 
     pub(crate) fn classes(&self) -> usize {
         self.config.task.classes()
+    }
+
+    /// What the head sees of an epoch.
+    pub(crate) fn embedding(&self) -> Embedding {
+        let small = "a checked configuration: at most 8 classes and a width of at most 512";
+        let (classes, width) = (u8::try_from(self.classes()), u16::try_from(self.config.width));
+        Embedding { classes: classes.expect(small), width: width.expect(small) }
     }
 
     /// Everything before the head: `input` `[epochs, inputs]` to embeddings `[epochs, C]`.

@@ -110,6 +110,7 @@ impl Stager {
                 licence: LICENCE.to_owned(),
                 provenance,
                 trainable: self.net.layout.sets().into_iter().map(names).collect(),
+                embedding: Some(self.net.embedding()),
             },
             tensors: self.net.layout.tensors(&self.weights),
         }
@@ -197,7 +198,8 @@ impl Stager {
         Posterior { classes: self.net.classes(), values }
     }
 
-    /// Trains for `plan.steps` steps at `plan.learning_rate`; each step sees one night, nights in a shuffled order.
+    /// Trains for `plan.steps` steps or `plan.passes` passes at `plan.learning_rate`; each step sees one night, nights in a
+    /// shuffled order.
     ///
     /// The result is a function of the weights, the nights, the plan and `seed` alone. With `trainable = "head"` the
     /// frozen part runs once a night; input noise, scaling and stream dropout then do not apply.
@@ -262,7 +264,7 @@ impl Stager {
     }
 
     /// Central training: `passes` over the nights with one cycle of the rate, up to `plan.learning_rate`
-    /// (Smith and Topin 2019). `plan.steps` is not used.
+    /// (Smith and Topin 2019). `plan.steps` and `plan.passes` are not used.
     ///
     /// # Errors
     /// As [`Stager::train`].
@@ -274,7 +276,7 @@ impl Stager {
         seed: u64,
     ) -> Result<TrainReport, ModelError> {
         let steps = passes * nights.len() as u32;
-        let plan = TrainPlan { steps, ..plan.clone() };
+        let plan = TrainPlan { steps, passes: 0, ..plan.clone() };
         self.train_at(nights, &plan, seed, &|step| one_cycle(step, steps, plan.learning_rate))
     }
 

@@ -149,7 +149,8 @@ fn run<L: Lesson>(
     let mut gradients = vec![0.0; weights.len()];
     let mut order: Vec<usize> = (0..nights.len()).collect();
     let (mut total, mut counted) = (0.0f64, 0u32);
-    for step in 0..plan.steps {
+    let steps = plan.steps_over(nights.len());
+    for step in 0..steps {
         let at = step as usize % nights.len();
         if at == 0 {
             order.shuffle(&mut run.rng);
@@ -166,12 +167,12 @@ fn run<L: Lesson>(
         counted += 1;
     }
     if weights.iter().any(|w| !w.is_finite()) {
-        return Err(ModelError::Diverged { step: plan.steps as usize });
+        return Err(ModelError::Diverged { step: steps as usize });
     }
-    let visited = &order[..nights.len().min(plan.steps as usize)];
+    let visited = &order[..nights.len().min(steps as usize)];
     let examples: usize = visited.iter().map(|i| scored(nights[*i])).sum();
     let loss = (total / f64::from(counted.max(1))) as f32;
-    Ok(TrainReport { loss, steps: plan.steps, examples: examples as u32 })
+    Ok(TrainReport { loss, steps, examples: examples as u32 })
 }
 
 /// The loss of one view of a night and the gradient of every weight, for the tests.

@@ -13,7 +13,7 @@ use crate::config::DeviceKind;
 use crate::error::ModelError;
 use crate::input::Prepared;
 use crate::stager::Stager;
-use crate::train::Embedded;
+use crate::train::{Embedded, TrainReport};
 
 /// A night, or the part of one that a client trains or is judged on.
 #[derive(Clone, Debug)]
@@ -174,7 +174,8 @@ impl NightTrainer {
             stager.train(&desk.train.iter().collect::<Vec<_>>(), &task.plan, task.seed)?
         };
         let delta = stager.change_from(&release, set)?;
-        Ok(LocalUpdate { delta, examples: report.examples, loss: report.loss })
+        let TrainReport { loss, steps, examples } = report;
+        Ok(LocalUpdate { delta, steps, examples, loss, ..LocalUpdate::default() })
     }
 
     fn confusion(&self, task: &EvaluateTask) -> Result<LocalEvaluation, ModelError> {

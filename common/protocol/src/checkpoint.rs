@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
+use crate::moments::Embedding;
 use crate::plan::TrainableSet;
 
 /// The one metadata key; a single key keeps the header's bytes the same on every run.
@@ -49,6 +50,22 @@ pub struct Manifest {
     pub provenance: BTreeMap<String, String>,
     /// Per trainable set, its tensors in the order in which a release lists them.
     pub trainable: BTreeMap<TrainableSet, Vec<String>>,
+    /// What the head sees of an epoch; subject-invariance needs to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<Embedding>,
+}
+
+impl Manifest {
+    /// The manifest of a file, without its tensors.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the header is torn or has no manifest that this code can read.
+    pub fn read(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or(CheckpointError::NoManifest)?;
+        let manifest: Self = serde_json::from_str(text)?;
+        if manifest.format > FORMAT { Err(CheckpointError::TooNew(manifest.format)) } else { Ok(manifest) }
+    }
 }
 
 /// Why bytes are no usable checkpoint.
@@ -91,12 +108,7 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError`] if the bytes are torn, have no manifest, or lack a tensor that the manifest lists.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
-        let (_, header) = SafeTensors::read_metadata(bytes)?;
-        let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or(CheckpointError::NoManifest)?;
-        let manifest: Manifest = serde_json::from_str(text)?;
-        if manifest.format > FORMAT {
-            return Err(CheckpointError::TooNew(manifest.format));
-        }
+        let manifest = Manifest::read(bytes)?;
         let mut tensors = BTreeMap::new();
         for (name, view) in SafeTensors::deserialize(bytes)?.iter() {
             if view.dtype() != Dtype::F32 {
@@ -205,6 +217,7 @@ mod tests {
                     (TrainableSet::Head, vec!["head.weight".into()]),
                     (TrainableSet::Full, vec!["head.weight".into(), "body".into()]),
                 ]),
+                embedding: Some(Embedding { classes: 2, width: 1 }),
             },
             tensors: BTreeMap::from([
                 ("body".into(), tensor(&[2, 3], 10)),

@@ -5,11 +5,13 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::Manifest;
 use crate::fault::ConfigError;
 use crate::ids::Version;
 use crate::plan::TrainPlan;
 use crate::strategy::{LateAverage, Strategy, StrategyConfig};
 use crate::sum::{MAX_UPDATES, Weighting};
+use crate::update::Sections;
 
 /// Reads any of our TOML files.
 ///
@@ -173,6 +175,12 @@ impl FederationConfig {
         )?;
         self.plan.check()?;
         self.strategy.check()?;
+        need(
+            self.plan.invariance.is_none() || self.weighting == Weighting::Examples,
+            "weighting",
+            "`plan.invariance` pools the epochs of all clients, which needs `weighting = \"examples\"`"
+                .into(),
+        )?;
         // Lower bounds keep time moving: a round that ends when it opens would be opened again at once, for ever.
         let seconds = |key: &str, value: f64, least: f64| {
             let why = format!("{value} is not within {least} to 10,000,000 seconds");
@@ -215,6 +223,25 @@ impl RoundConfig {
             return rule;
         }
         Box::new(LateAverage::new(rule, len, self.average_late, self.rounds, done.0))
+    }
+
+    /// What updates have to bring in a federation that starts from `foundation`, a checkpoint's file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] if subject-invariance is on and the checkpoint does not say what its embeddings are.
+    pub fn sections(&self, foundation: &[u8]) -> Result<Sections, ConfigError> {
+        let extra = self.strategy.extra();
+        if self.plan.invariance.is_none() {
+            return Ok(Sections { extra, moments: None });
+        }
+        let why = match Manifest::read(foundation) {
+            Ok(Manifest { embedding: Some(shape), .. }) => {
+                return Ok(Sections { extra, moments: Some(shape) });
+            }
+            Ok(_) => "the foundation model's manifest does not name the shape of its embeddings".into(),
+            Err(error) => format!("the foundation model cannot be read: {error}"),
+        };
+        Err(ConfigError::value("plan.invariance", why))
     }
 
     /// The trainable set that travels.

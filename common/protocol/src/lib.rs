@@ -6,7 +6,9 @@
 //! - [`participant`]: the client's machine: fetch, train, offer, upload, evaluate;
 //! - [`message`] and [`wire`]: what the two machines say, and how it looks as bytes;
 //! - [`coordinator`]: the server's machine: select, distribute, collect, aggregate, publish, evaluate;
-//! - [`sum`]: the fixed-point ring in which updates are added; [`strategy`]: what the server does with their mean;
+//! - [`update`]: the sections of what one client sends, and of what comes back beside a release; [`moments`]: the section
+//!   of subject-invariance; [`sum`]: the fixed-point ring in which updates are added; [`strategy`]: what the server does
+//!   with their mean;
 //! - [`record`]: what the server must not forget; [`checkpoint`]: the file that a model travels in;
 //! - [`config`], [`plan`]: what an operator decides; [`fault`]: who is to blame;
 //! - [`ids`], [`time`], [`seed`]: names, moments and chance.
@@ -20,7 +22,9 @@ pub mod config;
 pub mod coordinator;
 pub mod fault;
 pub mod ids;
+mod memory;
 pub mod message;
+pub mod moments;
 pub mod participant;
 pub mod plan;
 pub mod record;
@@ -30,6 +34,7 @@ pub mod sum;
 pub mod time;
 pub mod token;
 pub mod trainer;
+pub mod update;
 pub mod wire;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
 use crate::plan::TrainPlan;
+use crate::update::Sections;
 
 /// The version of this protocol; the ALPN name says the same.
 pub const PROTOCOL: u32 = 1;
@@ -150,6 +151,10 @@ pub struct Assignment {
     pub foundation: BlobId,
     /// The release to start from.
     pub release: BlobId,
+    /// What the strategy and subject-invariance send beside the release; none at the beginning, or if they need nothing.
+    pub companion: Option<BlobId>,
+    /// What the update has to bring beside the change of the weights.
+    pub sections: Sections,
     /// Time until the round's deadline, in milliseconds.
     pub time_left_ms: u64,
 }

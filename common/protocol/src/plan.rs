@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fault::ConfigError;
+use crate::update::MAX_STEPS;
 
 /// Which weights a client may change, and therefore which travel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
@@ -79,6 +80,21 @@ impl Default for Augmentation {
     }
 }
 
+/// Subject-invariance: each client pulls its embeddings, class by class, towards what those of all clients are like.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invariance {
+    /// Weight of the pull beside the loss; try .01 to 1.
+    pub weight: f32,
+    /// The first round that pulls; moments are gathered from the start. Default 2, the first that has any.
+    #[serde(default = "second")]
+    pub from_round: u64,
+}
+
+fn second() -> u64 {
+    2
+}
+
 /// One client's work in one round.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -87,6 +103,9 @@ pub struct TrainPlan {
     pub trainable: TrainableSet,
     /// Optimiser steps on the client's nights; each step sees one whole (perhaps cropped) night. Default 3.
     pub steps: u32,
+    /// Passes over the client's own nights in place of `steps`, so that who has more nights takes more steps; 0 for
+    /// `steps`. Default 0.
+    pub passes: u32,
     /// Peak rate of the schedule. Default .004.
     pub learning_rate: f32,
     /// How the rate moves over the rounds.
@@ -105,6 +124,8 @@ pub struct TrainPlan {
     pub dropout: f32,
     /// Random changes of the night.
     pub augmentation: Augmentation,
+    /// Subject-invariance; off by default.
+    pub invariance: Option<Invariance>,
 }
 
 impl Default for TrainPlan {
@@ -112,6 +133,7 @@ impl Default for TrainPlan {
         Self {
             trainable: TrainableSet::Full,
             steps: 3,
+            passes: 0,
             learning_rate: 4e-3,
             schedule: Schedule::Cosine,
             optimiser: Optimiser::AdamW { weight_decay: 0.01 },
@@ -121,6 +143,7 @@ impl Default for TrainPlan {
             label_smoothing: 0.0,
             dropout: 0.2,
             augmentation: Augmentation::default(),
+            invariance: None,
         }
     }
 }
@@ -136,8 +159,11 @@ impl TrainPlan {
             Optimiser::AdamW { weight_decay } => weight_decay,
             Optimiser::Sgd { momentum } => momentum,
         };
-        let rules: [(&str, f32, f32, f32); 12] = [
-            ("plan.steps", self.steps as f32, 1.0, 1e5),
+        let pull = self.invariance.map_or(0.0, |invariance| invariance.weight);
+        let rules: [(&str, f32, f32, f32); 14] = [
+            ("plan.steps", self.steps as f32, 1.0, MAX_STEPS as f32),
+            ("plan.passes", self.passes as f32, 0.0, 1e3),
+            ("plan.invariance.weight", pull, 0.0, 1e3),
             ("plan.learning_rate", self.learning_rate, f32::MIN_POSITIVE, 10.0),
             ("plan.optimiser", decay, 0.0, 1.0),
             ("plan.gradient_clip", self.gradient_clip, 0.0, 1e6),
@@ -156,6 +182,17 @@ impl TrainPlan {
             }
         }
         Ok(())
+    }
+
+    /// Local steps of a client with so many nights to train on.
+    pub fn steps_over(&self, nights: usize) -> u32 {
+        match self.passes {
+            0 => self.steps,
+            passes => {
+                let nights = u32::try_from(nights).unwrap_or(u32::MAX);
+                passes.saturating_mul(nights).clamp(1, MAX_STEPS)
+            }
+        }
     }
 
     /// The rate of round `index` (from 0) of `rounds`.
@@ -195,6 +232,17 @@ mod tests {
     fn absurd_plans_name_their_key() {
         let plan = TrainPlan { learning_rate: f32::NAN, ..TrainPlan::default() };
         assert!(plan.check().unwrap_err().to_string().contains("plan.learning_rate"));
+        let pull = Some(Invariance { weight: -1.0, from_round: 2 });
+        let plan = TrainPlan { invariance: pull, ..TrainPlan::default() };
+        assert!(plan.check().unwrap_err().to_string().contains("plan.invariance.weight"));
         assert!(TrainPlan::default().check().is_ok());
+    }
+
+    #[test]
+    fn passes_go_over_the_nights_that_there_are() {
+        let plan = |passes| TrainPlan { steps: 7, passes, ..TrainPlan::default() };
+        assert_eq!([1, 5].map(|nights| plan(0).steps_over(nights)), [7, 7]);
+        assert_eq!([0, 1, 5].map(|nights| plan(3).steps_over(nights)), [1, 3, 15]);
+        assert_eq!(plan(1000).steps_over(usize::MAX), MAX_STEPS);
     }
 }

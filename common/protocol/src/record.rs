@@ -27,6 +27,8 @@ pub struct Release {
     pub weights: Bytes,
     /// The strategy's own state (moments), for the round after a restart.
     pub strategy: Bytes,
+    /// What goes out beside the weights, if anything.
+    pub companion: Option<Bytes>,
 }
 
 impl Release {
@@ -99,7 +101,13 @@ pub struct Snapshot {
 impl Snapshot {
     /// The snapshot of a federation that has not begun: the foundation model's own weights are version 0.
     pub fn fresh(foundation: Bytes, weights: Bytes) -> Self {
-        let release = Release { version: Version(0), round: Round(0), weights, strategy: Bytes::new() };
+        let release = Release {
+            version: Version(0),
+            round: Round(0),
+            weights,
+            strategy: Bytes::new(),
+            companion: None,
+        };
         Self { foundation, release, last_round: Round(0), evaluating: None }
     }
 

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 
 use crate::ids::{Round, Version};
+use crate::moments::Moments;
 use crate::plan::TrainPlan;
+use crate::update::Sections;
 
 /// One round's training, with everything that it may depend on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TrainTask {
     /// The round.
     pub round: Round,
@@ -18,10 +20,20 @@ pub struct TrainTask {
     pub foundation: Bytes,
     /// The release: the trainable weights as little-endian f32, in the order of the checkpoint's layout.
     pub weights: Bytes,
+    /// What the update has to bring beside the change of the weights.
+    pub sections: Sections,
+    /// The server's control variate, one number a weight: there if and only if the update has to bring a change of the
+    /// client's own.
+    pub control: Option<Vec<f32>>,
+    /// What the embeddings of all clients were like in the round that made the release; none before there are any, and
+    /// before the plan wants this client's pulled towards them.
+    pub moments: Option<Moments>,
+    /// What this client's last update that counted left behind for this one; none at the beginning.
+    pub memory: Option<Bytes>,
 }
 
 /// One federated evaluation of a release.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EvaluateTask {
     /// The release's version.
     pub version: Version,
@@ -31,17 +43,28 @@ pub struct EvaluateTask {
     pub foundation: Bytes,
     /// The release's weights.
     pub weights: Bytes,
+    /// What this client's last update that counted left behind.
+    pub memory: Option<Bytes>,
 }
 
 /// What training yields.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LocalUpdate {
     /// Trained weights minus the release, one per trainable weight.
     pub delta: Vec<f32>,
+    /// New minus old control variate of this client, one number a weight, if the task has the server's.
+    pub control: Option<Vec<f32>>,
+    /// What this client's embeddings are like, if [`TrainTask::sections`] asks for it.
+    pub moments: Option<Moments>,
+    /// Local steps that were taken.
+    pub steps: u32,
     /// Scored epochs that were trained on.
     pub examples: u32,
     /// Mean loss over the local steps, before each step.
     pub loss: f32,
+    /// What this client keeps for its next training and evaluation, once this update counts. It never leaves the client;
+    /// none keeps what there was.
+    pub memory: Option<Bytes>,
 }
 
 /// What an evaluation yields: counts only, rows truth, columns prediction, row-major, classes squared of them.

@@ -83,7 +83,9 @@ mod tests {
     use super::*;
     use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
     use crate::message::{Assignment, Examination, PROTOCOL, Role, ToClient, ToServer};
-    use crate::plan::TrainPlan;
+    use crate::moments::Embedding;
+    use crate::plan::{Invariance, TrainPlan};
+    use crate::update::{Extra, Sections};
 
     fn hex(frame: &[u8]) -> String {
         data_encoding::HEXLOWER.encode(frame)
@@ -96,6 +98,29 @@ mod tests {
         let update = UpdateId { checksum: 0x0102_0304, len: 1000 };
         let sevens = "07".repeat(32);
         let round = Round(3);
+        let blob = BlobId { digest, len: 1000 };
+        let invariance = Some(Invariance { weight: 0.5, from_round: 2 });
+        let plan = TrainPlan { invariance, ..TrainPlan::default() };
+        let moments = Some(Embedding { classes: 4, width: 32 });
+        let assignment = Assignment {
+            round,
+            plan: plan.clone(),
+            seed: 5,
+            foundation: blob,
+            release: blob,
+            companion: Some(blob),
+            sections: Sections { extra: Extra::Control, moments },
+            time_left_ms: 6,
+        };
+        let (version, foundation, release) = (Version(2), blob, blob);
+        // Full, 3 steps, no passes, rate, cosine; AdamW, clip, proximal; weighting, smoothing, dropout; augmentation; pull.
+        let plan_bytes = "0203006f12833b01".to_owned()
+            + "000ad7233c0000803f00000000"
+            + "0100000000cdcc4c3e"
+            + "cdcccc3d0000803f000000000000000000000000"
+            + "010000003f02";
+        let name = format!("{sevens}fbe803");
+        let examination = Examination { version, plan, foundation, release };
         let cases: Vec<(Vec<u8>, String)> = vec![
             (
                 encode(&ToServer::CheckIn { protocol: PROTOCOL, role: Role::Evaluates }),
@@ -124,6 +149,11 @@ mod tests {
             (encode(&ToClient::Over { round }), "020000000503".into()),
             (encode(&ToClient::Finished { version: Version(40) }), "020000000628".into()),
             (encode(&ToClient::Welcome { version: Version(4) }), "020000000704".into()),
+            (
+                encode(&ToClient::Train(assignment)),
+                format!("aa0000000003{plan_bytes}05{name}{name}01{name}0101042006"),
+            ),
+            (encode(&ToClient::Evaluate(examination)), format!("800000000102{plan_bytes}{name}{name}")),
         ];
         for (frame, golden) in cases {
             assert_eq!(hex(&frame), golden);
@@ -136,13 +166,17 @@ mod tests {
         let part = ToServer::Part { round: Round(u64::MAX), offset: u64::MAX, bytes: bytes.clone() };
         let chunk = ToClient::Chunk { digest: Digest::from([255; 32]), offset: u64::MAX, bytes };
         let blob = BlobId { digest: Digest::from([255; 32]), len: u64::MAX };
-        let plan = TrainPlan::default();
+        let invariance = Some(Invariance { weight: 0.1, from_round: u64::MAX });
+        let plan = TrainPlan { invariance, ..TrainPlan::default() };
+        let shape = Embedding { classes: u8::MAX, width: u16::MAX };
         let train = ToClient::Train(Assignment {
             round: Round(u64::MAX),
             plan: plan.clone(),
             seed: u64::MAX,
             foundation: blob,
             release: blob,
+            companion: Some(blob),
+            sections: Sections { extra: Extra::Steps, moments: Some(shape) },
             time_left_ms: u64::MAX,
         });
         let exam = ToClient::Evaluate(Examination {

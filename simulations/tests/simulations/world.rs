@@ -16,6 +16,7 @@ use somnus_protocol::strategy::StrategyConfig;
 use somnus_protocol::sum::Sum;
 use somnus_protocol::time::Instant;
 use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
+use somnus_protocol::update::Mean;
 use somnus_sim::federation::{Client, Federation, Observer};
 use somnus_sim::network::WorldConfig;
 use somnus_sim::world::{WorldError, run};
@@ -37,7 +38,8 @@ impl Trainer for Scripted {
             let noise = (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
             delta.push(task.plan.learning_rate * (noise - 0.1 * weight));
         }
-        Ok(LocalUpdate { delta, examples: 500 + self.0, loss: 1.0 / self.0 as f32 })
+        let (examples, loss) = (500 + self.0, 1.0 / self.0 as f32);
+        Ok(LocalUpdate { delta, examples, loss, ..LocalUpdate::default() })
     }
 
     fn evaluate(&self, task: &EvaluateTask) -> Result<LocalEvaluation, TrainError> {
@@ -113,11 +115,12 @@ fn oracle(seed: u64, trainers: u32) -> Bytes {
                 seed: own,
                 foundation: foundation(),
                 weights: Bytes::from(bytes_of(&weights)),
+                ..TrainTask::default()
             };
             let update = Scripted(n).train(&task).unwrap();
             sum.add(&bytes_of(&update.delta), update.examples, update.loss).unwrap();
         }
-        strategy.step(&mut weights, &sum.mean());
+        strategy.step(&mut weights, &Mean::plain(&sum.mean(), sum.updates()));
     }
     Bytes::from(bytes_of(&weights))
 }

@@ -11,7 +11,7 @@ use somnus_protocol::time::Instant;
 use somnus_protocol::wire::decode;
 
 fuzz_target!(|data: &[u8]| {
-    let mut participant = Participant::new("hub".parse().unwrap(), Role::Trains);
+    let mut participant = Participant::new("hub".parse().unwrap(), Role::Trains, None);
     let mut cache = BTreeMap::new();
     let mut now = Duration::ZERO;
     let mut rest = data;
@@ -44,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
                     // A disk that trusts: every digest is right once the length is.
                     Output::Lookup(blob) => inputs.push(Input::Cached(blob, *cache.entry(blob).or_insert(0))),
                     Output::Run(job) => inputs.push(Input::Finished(job.fail("nothing to train on".into()))),
-                    Output::Send(_) | Output::Event(_) => {}
+                    Output::Remember(_) | Output::Send(_) | Output::Event(_) => {}
                     Output::Wait(_) => break,
                 }
                 steps += 1;

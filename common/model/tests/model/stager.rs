@@ -114,6 +114,17 @@ fn training_the_head_on_kept_embeddings_is_training_the_head_and_nothing_else_mo
 }
 
 #[test]
+fn a_pass_is_as_many_steps_as_there_are_nights() {
+    let nights = nights(3);
+    let (mut by_steps, mut by_passes) = (stager(), stager());
+    let prepared: Vec<Prepared> = nights.iter().map(|night| by_steps.prepare(night).unwrap()).collect();
+    let prepared: Vec<&Prepared> = prepared.iter().collect();
+    let report = by_steps.train(&prepared, &plan(6), 4).unwrap();
+    let again = by_passes.train(&prepared, &TrainPlan { passes: 2, ..plan(1) }, 4).unwrap();
+    assert_eq!((report.steps, report, bits(&by_steps)), (6, again, bits(&by_passes)));
+}
+
+#[test]
 fn adapters_start_as_nothing_and_train_alone() {
     let night = &nights(1)[0];
     let mut stager = stager();

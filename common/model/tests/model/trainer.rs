@@ -31,6 +31,7 @@ fn task(stager: &Stager, foundation: &Bytes, set: TrainableSet) -> TrainTask {
         seed: 11,
         foundation: foundation.clone(),
         weights: bytes_of(&stager.trainable(set).unwrap()).into(),
+        ..TrainTask::default()
     }
 }
 
@@ -97,6 +98,7 @@ fn a_chronological_cut_hides_the_later_part_from_training_and_counts_only_it() {
         plan: task.plan.clone(),
         foundation: file,
         weights: task.weights,
+        memory: None,
     };
     let result = client(&night).evaluate(&evaluation).unwrap();
     let counted = night.stages[cut + 10..].iter().flatten().count();

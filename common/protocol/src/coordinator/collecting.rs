@@ -167,6 +167,8 @@ impl Coordinator {
             seed: self.seed.derive(Label::Training, &collecting.round.0.to_le_bytes()).number(),
             foundation: self.foundation.id,
             release: self.weights.id,
+            companion: self.companion.as_ref().map(|held| held.id),
+            sections: self.sections,
             time_left_ms: collecting.deadline.since(now).as_millis() as u64,
         })
     }
@@ -338,8 +340,8 @@ impl Coordinator {
             open.into_record(now, Outcome::Aborted("the server was stopped".into()), self.bytes_down);
         record.examples = sum.examples();
         record.loss = sum.mean_loss();
-        let weights = self.weights.bytes.clone();
-        self.out.push_back(Output::Run(Job::Aggregate(Aggregate { round, sum, weights, strategy })));
+        let (weights, layout) = (self.weights.bytes.clone(), self.layout());
+        self.out.push_back(Output::Run(Job::Aggregate(Aggregate { round, sum, weights, layout, strategy })));
         Phase::Aggregating(Aggregating { record, opened })
     }
 

@@ -44,7 +44,7 @@ impl Evaluating {
 
 impl Coordinator {
     pub(super) fn aggregated(&mut self, now: Instant, done: Aggregated) {
-        let Aggregated { round, weights, blob, strategy, state } = done;
+        let Aggregated { round, weights, blob, strategy, state, companion } = done;
         self.strategy = StrategyHome::Here(strategy);
         let Phase::Aggregating(Aggregating { record, .. }) = &self.phase else { return };
         if record.round != round {
@@ -58,7 +58,9 @@ impl Coordinator {
         self.version = Version(self.version.0 + 1);
         self.weights = Held { id: blob, bytes: weights.clone() };
         record.outcome = Outcome::Released(self.version);
-        let release = Release { version: self.version, round, weights, strategy: state };
+        let beside = companion.as_ref().map(|(_, bytes)| bytes.clone());
+        self.companion = companion.map(|(id, bytes)| Held { id, bytes });
+        let release = Release { version: self.version, round, weights, strategy: state, companion: beside };
         let due = match self.config.evaluate_every {
             0 => self.is_last(),
             every => self.is_last() || self.version.0.is_multiple_of(every),

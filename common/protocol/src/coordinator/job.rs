@@ -7,6 +7,7 @@ use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Round};
 use crate::strategy::Strategy;
 use crate::sum::Sum;
+use crate::update::UpdateLayout;
 
 /// Work for a thread that may block.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ pub struct Aggregate {
     pub(super) round: Round,
     pub(super) sum: Sum,
     pub(super) weights: Bytes,
+    pub(super) layout: UpdateLayout,
     pub(super) strategy: Box<dyn Strategy>,
 }
 
@@ -59,6 +61,7 @@ pub struct Aggregated {
     pub(super) blob: BlobId,
     pub(super) strategy: Box<dyn Strategy>,
     pub(super) state: Bytes,
+    pub(super) companion: Option<(BlobId, Bytes)>,
 }
 
 impl Job {
@@ -82,14 +85,16 @@ impl Add {
 
 impl Aggregate {
     fn run(self) -> Aggregated {
-        let Self { round, sum, weights, mut strategy } = self;
-        let mean = sum.mean();
+        let Self { round, sum, weights, layout, mut strategy } = self;
+        let (mean, updates, weight) = (sum.mean(), sum.updates(), sum.examples());
         drop(sum);
         let mut next = floats(&weights);
-        strategy.step(&mut next, &mean);
+        strategy.step(&mut next, &layout.mean(&mean, updates));
+        let companion = layout.companion(strategy.control(), &mean, weight);
+        let companion = companion.map(|bytes| (BlobId::of(&bytes), bytes));
         let weights = Bytes::from(bytes_of(&next));
         let state = pack(&strategy.state());
-        Aggregated { round, blob: BlobId::of(&weights), weights, strategy, state }
+        Aggregated { round, blob: BlobId::of(&weights), weights, strategy, state, companion }
     }
 }
 

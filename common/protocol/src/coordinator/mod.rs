@@ -15,6 +15,7 @@ use crate::record::{Outcome, Record, Release, RoundRecord, Snapshot};
 use crate::seed::Seed;
 use crate::strategy::Strategy;
 use crate::time::Instant;
+use crate::update::{Sections, UpdateLayout};
 
 mod collecting;
 mod evaluating;
@@ -90,6 +91,8 @@ pub struct Coordinator {
     seed: Seed,
     foundation: Held,
     weights: Held,
+    companion: Option<Held>,
+    sections: Sections,
     version: Version,
     /// None while a job has it; a round cannot need it twice.
     strategy: StrategyHome,
@@ -134,7 +137,13 @@ impl Coordinator {
     /// `seed` decides selections and training seeds: OS entropy when deployed, the scenario's seed in a simulation.
     pub fn new(config: RoundConfig, saved: Snapshot, seed: Seed) -> Self {
         let Snapshot { foundation, release, last_round, evaluating } = saved;
-        let Release { version, weights, strategy: state, .. } = release;
+        let Release { version, weights, strategy: state, companion, .. } = release;
+        // Drivers refuse a model that does not fit before they come here; without its shape there are no moments.
+        let without = Sections { extra: config.strategy.extra(), moments: None };
+        let sections = config.sections(&foundation).unwrap_or(without);
+        let layout = UpdateLayout::new(weights.len() / 4, sections);
+        // Of another length if the operator has changed the plan since.
+        let companion = companion.filter(|bytes| bytes.len() as u64 == layout.companion_bytes());
         let mut strategy = config.rule(weights.len() / 4, version);
         strategy.restore(job::unpack(&state, weights.len()));
         let bytes_down = evaluating.as_ref().map_or(0, |record| record.bytes_down);
@@ -148,6 +157,8 @@ impl Coordinator {
             seed,
             foundation: Held::new(foundation),
             weights: Held::new(weights),
+            companion: companion.map(Held::new),
+            sections,
             version,
             strategy: StrategyHome::Here(strategy),
             peers: BTreeMap::new(),
@@ -196,6 +207,11 @@ impl Coordinator {
         &self.weights.bytes
     }
 
+    /// Where the sections of an update are.
+    fn layout(&self) -> UpdateLayout {
+        UpdateLayout::new(self.weights.bytes.len() / 4, self.sections)
+    }
+
     /// The name of the last release's weights.
     pub fn weights_id(&self) -> BlobId {
         self.weights.id
@@ -241,8 +257,8 @@ impl Coordinator {
             }
             (_, Peer::New) => Err(Fault::Unsolicited("a message before checking in")),
             (ToServer::Fetch { digest, offset }, _) => {
-                let held =
-                    [&self.weights, &self.foundation].into_iter().find(|held| held.id.digest == digest);
+                let all = [&self.weights, &self.foundation].into_iter().chain(&self.companion);
+                let held = all.into_iter().find(|held| held.id.digest == digest);
                 let bytes = held.map(|held| held.bytes.clone()).ok_or(Fault::NoSuchBlob)?;
                 let start = usize::try_from(offset)
                     .ok()

@@ -39,7 +39,8 @@ impl Coordinator {
         self.bytes_down = 0;
         let cohort = self.draw(self.round, candidates);
         self.event(Event::Opened(self.round, cohort.clone()));
-        let collecting = Collecting::open(self.round, cohort.clone(), now, &self.config, self.weights.id.len);
+        let collecting =
+            Collecting::open(self.round, cohort.clone(), now, &self.config, self.layout().bytes());
         for client in &cohort {
             let message = self.assignment(now, &collecting);
             self.send(client, message);

@@ -2,6 +2,7 @@
 
 use super::Strategy;
 use super::adaptive::{Adaptive, Rates};
+use crate::update::Mean;
 
 /// `v <- v + d^2`; `w <- w + rate m / (sqrt v + tau)`.
 pub struct FedAdagrad(Adaptive);
@@ -14,8 +15,8 @@ impl FedAdagrad {
 }
 
 impl Strategy for FedAdagrad {
-    fn step(&mut self, weights: &mut [f32], mean: &[f32]) {
-        self.0.step(weights, mean, |v, d2| v + d2);
+    fn step(&mut self, weights: &mut [f32], mean: &Mean<'_>) {
+        self.0.step(weights, mean.delta, |v, d2| v + d2);
     }
 
     fn state(&self) -> Vec<&[f32]> {

@@ -2,6 +2,7 @@
 
 use super::Strategy;
 use super::adaptive::{Adaptive, Rates};
+use crate::update::Mean;
 
 /// `v <- b2 v + (1 - b2) d^2`; `w <- w + rate m / (sqrt v + tau)`.
 pub struct FedAdam(Adaptive);
@@ -14,9 +15,9 @@ impl FedAdam {
 }
 
 impl Strategy for FedAdam {
-    fn step(&mut self, weights: &mut [f32], mean: &[f32]) {
+    fn step(&mut self, weights: &mut [f32], mean: &Mean<'_>) {
         let beta2 = self.0.rates().beta2;
-        self.0.step(weights, mean, |v, d2| beta2 * v + (1.0 - beta2) * d2);
+        self.0.step(weights, mean.delta, |v, d2| beta2 * v + (1.0 - beta2) * d2);
     }
 
     fn state(&self) -> Vec<&[f32]> {

@@ -1,6 +1,7 @@
 //! FedAvg (McMahan et al. 2017): the next release is the release plus the weighted mean update.
 
 use super::Strategy;
+use crate::update::Mean;
 
 /// `w <- w + rate d`.
 pub struct FedAvg {
@@ -15,8 +16,8 @@ impl FedAvg {
 }
 
 impl Strategy for FedAvg {
-    fn step(&mut self, weights: &mut [f32], mean: &[f32]) {
-        for (weight, delta) in weights.iter_mut().zip(mean) {
+    fn step(&mut self, weights: &mut [f32], mean: &Mean<'_>) {
+        for (weight, delta) in weights.iter_mut().zip(mean.delta) {
             *weight += self.rate * delta;
         }
     }

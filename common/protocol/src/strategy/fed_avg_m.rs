@@ -1,6 +1,7 @@
 //! FedAvgM (Hsu et al. 2019): FedAvg with momentum on the server.
 
 use super::Strategy;
+use crate::update::Mean;
 
 /// `v <- beta v + d`; `w <- w + rate v`.
 pub struct FedAvgM {
@@ -17,8 +18,8 @@ impl FedAvgM {
 }
 
 impl Strategy for FedAvgM {
-    fn step(&mut self, weights: &mut [f32], mean: &[f32]) {
-        for ((weight, delta), velocity) in weights.iter_mut().zip(mean).zip(&mut self.velocity) {
+    fn step(&mut self, weights: &mut [f32], mean: &Mean<'_>) {
+        for ((weight, delta), velocity) in weights.iter_mut().zip(mean.delta).zip(&mut self.velocity) {
             *velocity = self.momentum * *velocity + delta;
             *weight += self.rate * *velocity;
         }

@@ -2,6 +2,7 @@
 //! Leads to Wider Optima"). Clients train from the plain iterate all the while.
 
 use super::Strategy;
+use crate::update::Mean;
 
 /// Any rule, with its late iterates averaged into the last one.
 pub struct LateAverage {
@@ -22,7 +23,7 @@ impl LateAverage {
 }
 
 impl Strategy for LateAverage {
-    fn step(&mut self, weights: &mut [f32], mean: &[f32]) {
+    fn step(&mut self, weights: &mut [f32], mean: &Mean<'_>) {
         self.inner.step(weights, mean);
         self.done += 1;
         if self.done <= self.skip {
@@ -35,6 +36,10 @@ impl Strategy for LateAverage {
         if self.done == self.rounds {
             weights.copy_from_slice(&self.average);
         }
+    }
+
+    fn control(&self) -> Option<&[f32]> {
+        self.inner.control()
     }
 
     fn state(&self) -> Vec<&[f32]> {
@@ -64,7 +69,7 @@ mod tests {
         let releases: Vec<f32> = [1.0, 1.0, 1.0, 5.0]
             .into_iter()
             .map(|step| {
-                rule.step(&mut weights, &[step]);
+                rule.step(&mut weights, &Mean::plain(&[step], 1));
                 weights[0]
             })
             .collect();
@@ -78,6 +83,7 @@ mod tests {
         let mut saved: Vec<Vec<f32>> = Vec::new();
         for round in 0..5 {
             let mean = [round as f32, 0.5];
+            let mean = Mean::plain(&mean, 1);
             lasting.step(&mut a, &mean);
             let mut broken = build(round);
             broken.restore(saved);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fault::ConfigError;
+use crate::update::{Extra, Mean};
 
 mod adaptive;
 mod fed_adagrad;
@@ -26,8 +27,13 @@ pub use late_average::LateAverage;
 ///
 /// Implementations are deterministic; whatever they remember from round to round is in [`Strategy::state`].
 pub trait Strategy: Send {
-    /// Moves `weights` by the mean update `mean`, both of the same length.
-    fn step(&mut self, weights: &mut [f32], mean: &[f32]);
+    /// Moves `weights` by the mean update; its sections have the length of `weights` or are empty.
+    fn step(&mut self, weights: &mut [f32], mean: &Mean<'_>);
+
+    /// The control variate that clients get beside the next release, if the rule has one.
+    fn control(&self) -> Option<&[f32]> {
+        None
+    }
 
     /// What the rule remembers, as vectors of weights' length; none for a rule without memory.
     fn state(&self) -> Vec<&[f32]> {
@@ -99,6 +105,11 @@ impl StrategyConfig {
         }
     }
 
+    /// What the rule needs of clients beside the change of the weights.
+    pub fn extra(&self) -> Extra {
+        Extra::Nothing
+    }
+
     /// The pull towards the release that clients are asked for.
     pub fn proximal(&self) -> f32 {
         match *self {
@@ -155,7 +166,7 @@ mod tests {
             let start: f32 = weights.iter().map(|w| w * w).sum();
             for _ in 0..600 {
                 let mean: Vec<f32> = weights.iter().map(|w| -0.05 * w).collect();
-                rule.step(&mut weights, &mean);
+                rule.step(&mut weights, &Mean::plain(&mean, 1));
             }
             let end: f32 = weights.iter().map(|w| w * w).sum();
             assert!(end < 0.7 * start, "{config:?}: {start} to {end}");
@@ -170,6 +181,7 @@ mod tests {
             let (mut a, mut b) = ([0.5f32, 0.0, -1.0], [0.5f32, 0.0, -1.0]);
             for round in 0..6 {
                 let mean = [0.1 * round as f32, -0.2, 0.03];
+                let mean = Mean::plain(&mean, 1);
                 lasting.step(&mut a, &mean);
                 let saved: Vec<Vec<f32>> = broken.state().into_iter().map(<[f32]>::to_vec).collect();
                 broken = config.build(3);

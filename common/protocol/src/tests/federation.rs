@@ -5,7 +5,8 @@ use crate::config::FederationConfig;
 use crate::fault::Fault;
 use crate::ids::{Round, UpdateId};
 use crate::message::{CHUNK, Role, ToServer};
-use crate::record::Outcome;
+use crate::plan::{Invariance, TrainPlan};
+use crate::record::{Outcome, Record};
 
 fn config(clients: u32) -> FederationConfig {
     FederationConfig {
@@ -229,4 +230,73 @@ fn a_deadline_that_passes_while_an_update_is_added_does_not_make_the_server_spin
     world.step(Action::Job(3));
     world.settle();
     world.check();
+}
+
+/// Three clients and a companion beside each release.
+fn with_companion() -> World {
+    let invariance = Some(Invariance { weight: 0.1, from_round: 2 });
+    let config = FederationConfig { plan: TrainPlan { invariance, ..TrainPlan::default() }, ..config(3) };
+    World::new(config, &[Role::Trains; 3], 10)
+}
+
+#[test]
+fn each_release_has_its_companion_and_a_restart_brings_it_back() {
+    let mut world = with_companion();
+    let (mut bare, mut last) = (World::new(config(3), &[Role::Trains; 3], 10), 0);
+    while world.server().version().0 < 1 {
+        (0..3).for_each(|who| world.step(Action::Connect(who)));
+        world.step(Action::Bustle(1));
+    }
+    world.step(Action::KillServer);
+    world.settle();
+    world.check();
+    bare.settle();
+    for record in &world.disk {
+        if let Record::Release(release) = record {
+            // Two classes, each a count and two sums of two numbers.
+            assert_eq!(release.companion.as_ref().map(|bytes| bytes.len()), Some(4 * 2 * 5));
+            last += 1;
+        }
+    }
+    assert_eq!(last, 2);
+    assert_eq!(world.rounds()[0].bytes_up, 3 * 4 * (10 + 10));
+    let alone = |record: &Record| matches!(record, Record::Release(release) if release.companion.is_none());
+    assert_eq!(bare.disk.iter().filter(|record| alone(record)).count(), 2);
+}
+
+#[test]
+fn a_client_that_dies_between_training_and_counted_goes_on_with_its_old_memory() {
+    let mut world = with_companion();
+    // The first round counts everybody; the second one is trained.
+    while world.trained < 6 {
+        (0..3).for_each(|who| world.step(Action::Connect(who)));
+        world.step(Action::Bustle(1));
+        assert!(world.server().version().0 <= 1);
+    }
+    assert_eq!(world.remembers(), [1, 1, 1]);
+    (0..3).for_each(|who| world.step(Action::KillClient(who)));
+    assert_eq!(world.remembers(), [1, 1, 1]);
+    // The invariant `repeatable` is checked as they train again.
+    world.settle();
+    world.check();
+    assert_eq!((world.trained, world.remembers()), (9, vec![2, 2, 2]));
+}
+
+#[test]
+fn a_round_that_a_crash_of_everything_repeats_is_trained_from_the_same_memory() {
+    let mut world = with_companion();
+    (0..3).for_each(|who| world.step(Action::Connect(who)));
+    while world.remembers() != [1, 1, 1] {
+        assert_eq!(world.server().version().0, 0, "counted, and the round is still open");
+        (0..6).for_each(|link| world.step(Action::Deliver(link)));
+        (0..3).for_each(|who| world.step(Action::Job(who)));
+        if world.server().phase() == "collecting" {
+            world.step(Action::Job(3));
+        }
+    }
+    world.step(Action::KillServer);
+    (0..3).for_each(|who| world.step(Action::KillClient(who)));
+    world.settle();
+    world.check();
+    assert_eq!((world.trained, world.remembers()), (9, vec![2, 2, 2]));
 }

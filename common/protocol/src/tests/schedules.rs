@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::world::{Action, World};
 use crate::config::FederationConfig;
 use crate::message::Role;
+use crate::plan::{Invariance, TrainPlan};
 use crate::strategy::StrategyConfig;
 
 fn config() -> FederationConfig {
@@ -24,6 +25,11 @@ fn config() -> FederationConfig {
         // A rule with a memory: it has to survive crashes.
         strategy: StrategyConfig::FedAvgM { momentum: 0.9, rate: 1.0 },
         average_late: 0.5,
+        // A companion beside each release: it has to survive them too.
+        plan: TrainPlan {
+            invariance: Some(Invariance { weight: 0.1, from_round: 2 }),
+            ..TrainPlan::default()
+        },
         ..FederationConfig::default()
     }
 }

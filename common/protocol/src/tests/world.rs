@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::checkpoint::{bytes_of, floats};
+use crate::checkpoint::{Checkpoint, FORMAT, Manifest, bytes_of, floats};
 use crate::config::FederationConfig;
 use crate::coordinator::{self, Coordinator};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, Round, UpdateId, Version};
+use crate::memory::Memory;
 use crate::message::{Role, ToClient, ToServer};
+use crate::moments::{Embedding, Moments};
 use crate::participant::{self, Participant};
 use crate::record::{Outcome, Record, RoundRecord, Snapshot};
 use crate::seed::{Label, Seed};
@@ -18,6 +20,7 @@ use crate::strategy::Strategy;
 use crate::sum::{Sum, Weighting};
 use crate::time::Instant;
 use crate::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
+use crate::update::{Sections, UpdateLayout};
 
 /// One step of a schedule. Written as a letter and a number, so that a failure is a line of text that replays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,29 +99,65 @@ impl std::str::FromStr for Action {
     }
 }
 
-/// A client's hands in the tests: the update is a function of nothing but the task and the client.
-pub(super) struct Arithmetic {
+/// A client's hands in the tests: the update is a function of nothing but the task, and it remembers how often it
+/// counted.
+struct Arithmetic {
     weights: usize,
 }
 
 impl Trainer for Arithmetic {
     fn train(&self, task: &TrainTask) -> Result<LocalUpdate, TrainError> {
-        let (delta, examples) = self.update(task.seed);
         assert_eq!(floats(&task.weights).len(), self.weights);
-        Ok(LocalUpdate { delta, examples, loss: 1.0 })
+        let count = remembered(task.memory.as_ref());
+        Ok(self.update(task.seed, count, task.control.as_deref(), task.sections))
     }
 
     fn evaluate(&self, task: &EvaluateTask) -> Result<LocalEvaluation, TrainError> {
-        Ok(LocalEvaluation { classes: 2, confusion: vec![task.version.0 as u32, 0, 0, 1] })
+        let count = remembered(task.memory.as_ref()) as u32;
+        Ok(LocalEvaluation { classes: 2, confusion: vec![task.version.0 as u32, count, 0, 1] })
     }
 }
 
+fn remembered(memory: Option<&Bytes>) -> u64 {
+    memory.map_or(0, |bytes| u64::from_le_bytes(bytes[..].try_into().unwrap()))
+}
+
 impl Arithmetic {
-    fn update(&self, seed: u64) -> (Vec<f32>, u32) {
-        let digest = Digest::of(&seed.to_le_bytes());
-        let delta = (0..self.weights).map(|i| f32::from(digest.as_bytes()[i % 32]) / 256.0 - 0.5).collect();
-        (delta, 100 + u32::from(digest.as_bytes()[0]))
+    fn update(&self, seed: u64, count: u64, control: Option<&[f32]>, sections: Sections) -> LocalUpdate {
+        let digest = Digest::of(&[seed.to_le_bytes(), count.to_le_bytes()].concat());
+        let chance = |i: usize| f32::from(digest.as_bytes()[i % 32]) / 256.0 - 0.5;
+        let at = |i: usize| control.map_or(0.0, |control| control[i]);
+        let examples = 100 + u32::from(digest.as_bytes()[0]);
+        let moments = sections.moments.map(|shape| {
+            let mut moments = Moments::new(shape);
+            (0..examples as usize).for_each(|i| moments.add((i % 2) as u8, &[chance(i), chance(i + 1)]));
+            moments
+        });
+        LocalUpdate {
+            delta: (0..self.weights).map(|i| chance(i) + 0.25 * at(i)).collect(),
+            control: control
+                .map(|control| control.iter().enumerate().map(|(i, c)| chance(i + 7) - c).collect()),
+            moments,
+            steps: 1 + seed as u32 % 9,
+            examples,
+            loss: 1.0,
+            memory: Some(Bytes::copy_from_slice(&(count + 1).to_le_bytes())),
+        }
     }
+}
+
+/// A checkpoint of which only the manifest is ever read.
+fn foundation() -> Bytes {
+    let manifest = Manifest {
+        format: FORMAT,
+        name: "arithmetic".into(),
+        architecture: serde_json::Value::Null,
+        licence: "MIT OR Apache-2.0".into(),
+        provenance: BTreeMap::new(),
+        trainable: BTreeMap::new(),
+        embedding: Some(Embedding { classes: 2, width: 2 }),
+    };
+    Checkpoint { manifest, tensors: BTreeMap::new() }.to_bytes().unwrap().into()
 }
 
 /// A client: machine, disk and the link to the server.
@@ -127,6 +166,7 @@ struct Hub {
     role: Role,
     machine: Participant,
     cache: BTreeMap<BlobId, Vec<u8>>,
+    memory: Option<Bytes>,
     jobs: VecDeque<participant::Job>,
     to_server: VecDeque<ToServer>,
     to_client: VecDeque<ToClient>,
@@ -146,6 +186,8 @@ pub(super) struct World {
     pub(super) disk: Vec<Record>,
     pub(super) refused: Vec<Fault>,
     pub(super) trained: u32,
+    /// How often a client had counted when it trained for a round.
+    begun: BTreeMap<(ClientId, Round), u64>,
     pub(super) trace: Vec<Action>,
 }
 
@@ -154,17 +196,18 @@ const SEED: u64 = 11;
 impl World {
     /// `roles.len()` clients and a model of `weights` weights.
     pub(super) fn new(config: FederationConfig, roles: &[Role], weights: usize) -> Self {
-        let foundation = Bytes::from_static(b"a checkpoint that nobody here opens");
+        let foundation = foundation();
         let start = Bytes::from(bytes_of(&vec![0.25; weights]));
         let snapshot = Snapshot::fresh(foundation.clone(), start);
         let server = Coordinator::new(config.clone().check().unwrap(), snapshot, Seed::from_number(SEED));
         let hubs = roles.iter().enumerate().map(|(i, role)| {
             let id: ClientId = format!("client-{i}").parse().unwrap();
             Hub {
-                machine: Participant::new(id.clone(), *role),
+                machine: Participant::new(id.clone(), *role, None),
                 id,
                 role: *role,
                 cache: BTreeMap::new(),
+                memory: None,
                 jobs: VecDeque::new(),
                 to_server: VecDeque::new(),
                 to_client: VecDeque::new(),
@@ -183,12 +226,20 @@ impl World {
             disk: Vec::new(),
             refused: Vec::new(),
             trained: 0,
+            begun: BTreeMap::new(),
             trace: Vec::new(),
         }
     }
 
     pub(super) fn server(&self) -> &Coordinator {
         &self.server
+    }
+
+    /// How often each client's own disk says that it has counted.
+    pub(super) fn remembers(&self) -> Vec<u64> {
+        let model = Digest::of(&self.foundation);
+        let count = |hub: &Hub| remembered(Memory::restore(hub.memory.as_ref()).latest(model).as_ref());
+        self.hubs.iter().map(count).collect()
     }
 
     /// Takes one step; indices wrap around, so that every number is a valid one.
@@ -245,10 +296,18 @@ impl World {
         }
         let hub = &mut self.hubs[who];
         if let Some(job) = hub.jobs.pop_front() {
-            let (foundation, release) = job.blobs();
-            let load = |blob: BlobId| Bytes::from(hub.cache[&blob].clone());
-            let trainer = Arithmetic { weights: self.weights };
-            let result = job.run(&trainer, load(foundation), load(release));
+            let load = |blob: BlobId| Ok::<_, ()>(Bytes::from(hub.cache[&blob].clone()));
+            let materials = job.materials().try_map(load).unwrap();
+            if let participant::Job::Train { assignment, memory, .. } = &job {
+                let count = remembered(memory.as_ref());
+                let before = self.begun.insert((hub.id.clone(), assignment.round), count);
+                assert!(
+                    before.is_none_or(|before| before == count),
+                    "repeatable: {} trained otherwise",
+                    hub.id
+                );
+            }
+            let result = job.run(&Arithmetic { weights: self.weights }, materials);
             self.trained += u32::from(matches!(result, participant::JobResult::Trained(..)));
             self.tell_client(who, participant::Input::Finished(result));
         }
@@ -276,7 +335,7 @@ impl World {
     fn kill_client(&mut self, who: usize) {
         self.cut(who);
         let hub = &mut self.hubs[who];
-        hub.machine = Participant::new(hub.id.clone(), hub.role);
+        hub.machine = Participant::new(hub.id.clone(), hub.role, hub.memory.as_ref());
         hub.jobs.clear();
         // A torn write: the last blob lost its tail.
         if let Some(blob) = hub.cache.values_mut().next_back() {
@@ -427,12 +486,13 @@ impl World {
                     let have = cached.len() as u64;
                     hub.machine.handle(self.now, participant::Input::Cached(blob, have));
                 }
+                participant::Output::Remember(bytes) => hub.memory = Some(bytes),
                 participant::Output::Send(message) => {
                     if hub.connected {
                         hub.to_server.push_back(message);
                     }
                 }
-                participant::Output::Run(job) => hub.jobs.push_back(job),
+                participant::Output::Run(job) => hub.jobs.push_back(*job),
                 participant::Output::Event(_) => {}
                 participant::Output::Wait(until) => {
                     assert!(until.is_none_or(|t| t > self.now), "no-busy-wait: client {who}");
@@ -486,6 +546,8 @@ impl World {
         let mut version = Version(0);
         let mut weights = vec![0.25; self.weights];
         let mut rule = self.config.clone().check().unwrap().rule(self.weights, version);
+        let sections = self.config.clone().check().unwrap().sections(&self.foundation).unwrap();
+        let layout = UpdateLayout::new(self.weights, sections);
         let mut rounds = BTreeSet::new();
         let records = |wanted: Round| {
             self.rounds()
@@ -499,8 +561,9 @@ impl World {
                     version = release.version;
                     assert!(rounds.insert(release.round), "one-release-a-round: round {}", release.round);
                     let round = records(release.round).expect("a-release-has-its-round");
-                    self.recompute(&mut *rule, &mut weights, round);
+                    let companion = self.recompute(&mut *rule, &mut weights, round, layout);
                     assert_eq!(bytes_of(&weights), release.weights, "exact-sum: version {version}");
+                    assert_eq!(companion, release.companion, "exact-companion: version {version}");
                 }
                 Record::Round(round) => {
                     let cohort: BTreeSet<_> = round.cohort.iter().collect();
@@ -518,16 +581,26 @@ impl World {
         }
     }
 
-    /// `exact-sum`: the release from the updates of exactly those who were counted, each once.
-    fn recompute(&self, rule: &mut dyn Strategy, weights: &mut [f32], round: &RoundRecord) {
-        let mut sum = Sum::new(self.weights);
+    /// `exact-sum`: the release from the updates of exactly those who were counted, each once; and what goes beside it.
+    fn recompute(
+        &self,
+        rule: &mut dyn Strategy,
+        weights: &mut [f32],
+        round: &RoundRecord,
+        layout: UpdateLayout,
+    ) -> Option<Bytes> {
+        let mut sum = Sum::new(layout.numbers());
         let seed = Seed::from_number(SEED).derive(Label::Training, &round.round.0.to_le_bytes()).number();
         for client in &round.counted {
             let mine = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes()).number();
-            let (delta, examples) = Arithmetic { weights: self.weights }.update(mine);
-            let weight = if self.config.weighting == Weighting::Uniform { 1 } else { examples };
-            sum.add(&bytes_of(&delta), weight, 1.0).unwrap();
+            let count = self.begun[&(client.clone(), round.round)];
+            let hands = Arithmetic { weights: self.weights };
+            let update = hands.update(mine, count, rule.control(), layout.sections());
+            let weight = if self.config.weighting == Weighting::Uniform { 1 } else { update.examples };
+            sum.add(&layout.pack(update).unwrap(), weight, 1.0).unwrap();
         }
-        rule.step(weights, &sum.mean());
+        let mean = sum.mean();
+        rule.step(weights, &layout.mean(&mean, sum.updates()));
+        layout.companion(rule.control(), &mean, sum.examples())
     }
 }

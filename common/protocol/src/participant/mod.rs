@@ -10,13 +10,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::checkpoint::bytes_of;
 use crate::fault::Fault;
-use crate::ids::{BlobId, ClientId, Round, UpdateId, Version};
+use crate::ids::{BlobId, ClientId, Round, Version};
+use crate::memory::Memory;
 use crate::message::{Assignment, CHUNK, Examination, PROTOCOL, REASON, Role, ToClient, ToServer};
 use crate::seed::{Label, Seed};
 use crate::time::Instant;
-use crate::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainTask, Trainer};
+use crate::trainer::LocalEvaluation;
+
+mod job;
+
+pub use job::{Job, JobResult, Materials, Update};
 
 /// Chunks asked for ahead of what has arrived.
 const WINDOW: u64 = 4 * CHUNK as u64;
@@ -56,10 +60,13 @@ pub enum Output {
     /// Say with [`Input::Cached`] what the cache has of this blob, after all `Persist` before it. A complete blob
     /// with a wrong digest is thrown away and counts as nothing.
     Lookup(BlobId),
+    /// Keep these bytes in place of those before, whole or not at all, for [`Participant::new`] after a restart. They are
+    /// this client's own and leave it never.
+    Remember(Bytes),
     /// Send this, if connected.
     Send(ToServer),
     /// Run this on a thread that may block, and bring the result back as [`Input::Finished`].
-    Run(Job),
+    Run(Box<Job>),
     /// Tell the person whose hub this is.
     Event(Event),
     /// Nothing more until this moment, or until something happens.
@@ -92,88 +99,11 @@ pub enum Event {
     Refused(Fault),
 }
 
-/// Work for a thread that may block; the driver adds the two blobs and the trainer.
-#[derive(Clone, Debug)]
-pub enum Job {
-    /// Train for a round.
-    Train(Assignment, u64),
-    /// Score a release.
-    Examine(Examination),
-}
-
-/// What a [`Job`] gave.
-#[derive(Debug)]
-pub enum JobResult {
-    /// Of [`Job::Train`].
-    Trained(Assignment, Result<Update, String>),
-    /// Of [`Job::Examine`].
-    Examined(Examination, Result<LocalEvaluation, String>),
-}
-
-/// An update, ready to travel.
-pub struct Update {
-    bytes: Bytes,
-    id: UpdateId,
-    examples: u32,
-    loss: f32,
-}
-
-impl std::fmt::Debug for Update {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Update").field("examples", &self.examples).finish_non_exhaustive()
-    }
-}
-
-impl Job {
-    /// The blobs that the driver has to load from its cache: foundation and release.
-    pub fn blobs(&self) -> (BlobId, BlobId) {
-        match self {
-            Job::Train(a, _) => (a.foundation, a.release),
-            Job::Examine(e) => (e.foundation, e.release),
-        }
-    }
-
-    /// Does the work.
-    pub fn run(self, trainer: &dyn Trainer, foundation: Bytes, weights: Bytes) -> JobResult {
-        match self {
-            Job::Train(assignment, seed) => {
-                let (round, plan) = (assignment.round, assignment.plan.clone());
-                // A plan comes from another machine; absurd numbers in it must not reach a network.
-                let checked = plan.check().map_err(|e| e.to_string());
-                let task = TrainTask { round, plan, seed, foundation, weights };
-                let result = checked.and_then(|()| trainer.train(&task).map_err(|e| e.to_string()));
-                JobResult::Trained(assignment, result.map(Update::from))
-            }
-            Job::Examine(examination) => {
-                let (version, plan) = (examination.version, examination.plan.clone());
-                let checked = plan.check().map_err(|e| e.to_string());
-                let task = EvaluateTask { version, plan, foundation, weights };
-                let result = checked.and_then(|()| trainer.evaluate(&task).map_err(|e| e.to_string()));
-                JobResult::Examined(examination, result)
-            }
-        }
-    }
-
-    /// The result when the driver cannot even begin, for example because its cache cannot be read.
-    pub fn fail(self, why: String) -> JobResult {
-        match self {
-            Job::Train(assignment, _) => JobResult::Trained(assignment, Err(why)),
-            Job::Examine(examination) => JobResult::Examined(examination, Err(why)),
-        }
-    }
-}
-
-impl From<LocalUpdate> for Update {
-    fn from(update: LocalUpdate) -> Self {
-        let bytes = Bytes::from(bytes_of(&update.delta));
-        Self { id: UpdateId::of(&bytes), bytes, examples: update.examples, loss: update.loss }
-    }
-}
-
 /// One federation, seen from one client.
 pub struct Participant {
     id: ClientId,
     role: Role,
+    memory: Memory,
     link: Link,
     task: Task,
     /// A job is with the driver; its result may be for a task that has been replaced since.
@@ -202,11 +132,13 @@ enum Work {
 }
 
 impl Work {
-    fn blobs(&self) -> [BlobId; 2] {
-        match self {
-            Work::Train(a) => [a.foundation, a.release],
-            Work::Examine(e) => [e.foundation, e.release],
-        }
+    /// What to fetch, in order.
+    fn blobs(&self) -> Vec<BlobId> {
+        let materials = match self {
+            Work::Train(assignment) => Materials::from(assignment),
+            Work::Examine(examination) => Materials::from(examination),
+        };
+        materials.iter().copied().collect()
     }
 
     fn same(&self, other: &Self) -> bool {
@@ -232,11 +164,12 @@ enum Task {
 }
 
 impl Participant {
-    /// The participant of client `id`.
-    pub fn new(id: ClientId, role: Role) -> Self {
+    /// The participant of client `id`, with what [`Output::Remember`] last gave to the disk.
+    pub fn new(id: ClientId, role: Role, memory: Option<&Bytes>) -> Self {
         Self {
             id,
             role,
+            memory: Memory::restore(memory),
             link: Link::Down,
             task: Task::Idle,
             busy: false,
@@ -299,9 +232,7 @@ impl Participant {
             ToClient::Chunk { digest, offset, bytes } => self.chunk(digest, offset, bytes),
             ToClient::Upload { round, offset } => self.upload(round, offset),
             ToClient::Counted { round } => {
-                if self.holds(round) {
-                    self.event(Event::Counted(round));
-                }
+                self.counted(round);
             }
             ToClient::Over { round } => {
                 let ours = match &self.task {
@@ -410,12 +341,16 @@ impl Participant {
                 let id = self.id.as_str().as_bytes();
                 let seed = Seed::from_number(assignment.seed).derive(Label::Client, id).number();
                 self.out.push_back(Output::Event(Event::Training(assignment.round)));
-                Job::Train(assignment, seed)
+                let memory = self.memory.before(assignment.foundation.digest, assignment.round);
+                Job::Train { assignment, seed, memory }
             }
-            Work::Examine(examination) => Job::Examine(examination),
+            Work::Examine(examination) => {
+                let memory = self.memory.latest(examination.foundation.digest);
+                Job::Examine { examination, memory }
+            }
         };
         self.busy = true;
-        self.out.push_back(Output::Run(job));
+        self.out.push_back(Output::Run(Box::new(job)));
     }
 
     fn finished(&mut self, now: Instant, result: JobResult) {
@@ -491,8 +426,17 @@ impl Participant {
         }
     }
 
-    fn holds(&self, round: Round) -> bool {
-        matches!(&self.task, Task::Holding { assignment, .. } if assignment.round == round)
+    fn counted(&mut self, round: Round) {
+        let Task::Holding { assignment, update } = &mut self.task else { return };
+        if assignment.round != round {
+            return;
+        }
+        // Taken, so that a doubled message does not write twice.
+        if let Some(after) = update.memory.take() {
+            let saved = self.memory.commit(assignment.foundation.digest, round, after);
+            self.out.push_back(Output::Remember(saved));
+        }
+        self.event(Event::Counted(round));
     }
 
     fn event(&mut self, event: Event) {
