@@ -258,7 +258,8 @@ impl Bench {
     ) -> Result<(), BaselineError> {
         let seed = Seed::from_number(self.seed).derive(Label::Training, &number.to_le_bytes()).number();
         let steps = passes * nights.len() as u32;
-        let plan = somnus_protocol::plan::TrainPlan { steps, passes: 0, ..self.scenario.federation.plan.clone() };
+        let plan =
+            somnus_protocol::plan::TrainPlan { steps, passes: 0, ..self.scenario.federation.plan.clone() };
         let nights: Vec<&Prepared> = nights.iter().collect();
         let rate = |step| {
             self.progress.steps(1);

@@ -150,8 +150,9 @@ fn steps(scenario: &Scenario, people: &People) -> u64 {
     let of_fold = |fold: &somnus_signals::split::Fold, first: bool| {
         let nights = people.nights_of_all(&fold.train).len();
         let cohort = scenario.federation_of(fold.train.len()).cohort as u64;
-        let federated =
-            federation.rounds * u64::from(federation.plan.steps_over(1)) * cohort.min(fold.train.len() as u64);
+        let federated = federation.rounds
+            * u64::from(federation.plan.steps_over(1))
+            * cohort.min(fold.train.len() as u64);
         let shown = rows.iter().filter(|row| first || !first_seed_only(**row));
         federated + shown.map(|row| row.steps(scenario, nights, fold.test.len())).sum::<u64>()
     };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Manifest;
 use crate::fault::ConfigError;
 use crate::ids::Version;
-use crate::plan::TrainPlan;
+use crate::plan::{Optimiser, TrainPlan};
 use crate::strategy::{LateAverage, Strategy, StrategyConfig};
 use crate::sum::{MAX_UPDATES, Weighting};
 use crate::update::Sections;
@@ -175,6 +175,19 @@ impl FederationConfig {
         )?;
         self.plan.check()?;
         self.strategy.check()?;
+        if let StrategyConfig::Scaffold { population, .. } = self.strategy {
+            need(
+                population >= self.cohort,
+                "strategy.population",
+                format!("{population} clients cannot give a `cohort` of {}", self.cohort),
+            )?;
+            need(
+                self.plan.optimiser == Optimiser::Sgd { momentum: 0.0 },
+                "plan.optimiser",
+                "SCAFFOLD corrects plain gradient descent: write `optimiser = { sgd = { momentum = 0.0 } }`"
+                    .into(),
+            )?;
+        }
         need(
             self.plan.invariance.is_none() || self.weighting == Weighting::Examples,
             "weighting",
@@ -253,6 +266,7 @@ impl RoundConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Invariance;
 
     fn plain() -> FederationConfig {
         FederationConfig { danger_plain_aggregation: true, ..FederationConfig::default() }
@@ -280,7 +294,15 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_together_name_the_key() {
-        let cases: [(&str, FederationConfig); 7] = [
+        let scaffold = |population| StrategyConfig::Scaffold { rate: 1.0, population };
+        let sgd = |momentum| TrainPlan { optimiser: Optimiser::Sgd { momentum }, ..TrainPlan::default() };
+        let pulled = Some(Invariance { weight: 0.1, from_round: 2 });
+        let invariant = TrainPlan { invariance: pulled, ..TrainPlan::default() };
+        let cases: [(&str, FederationConfig); 11] = [
+            ("plan.optimiser", FederationConfig { strategy: scaffold(8), ..plain() }),
+            ("plan.optimiser", FederationConfig { strategy: scaffold(8), plan: sgd(0.9), ..plain() }),
+            ("strategy.population", FederationConfig { strategy: scaffold(7), plan: sgd(0.0), ..plain() }),
+            ("weighting", FederationConfig { weighting: Weighting::Uniform, plan: invariant, ..plain() }),
             ("training_seconds", FederationConfig { training_seconds: 0.0, ..plain() }),
             ("stall_seconds", FederationConfig { stall_seconds: 0.0, ..plain() }),
             ("min_reports", FederationConfig { min_reports: 9, ..plain() }),
@@ -289,6 +311,7 @@ mod tests {
             ("over_select", FederationConfig { over_select: f64::NAN, ..plain() }),
             ("pause_seconds", FederationConfig { pause_seconds: -1.0, ..plain() }),
         ];
+        assert!(FederationConfig { strategy: scaffold(8), plan: sgd(0.0), ..plain() }.check().is_ok());
         for (key, config) in cases {
             let error = config.check().unwrap_err().to_string();
             assert!(error.starts_with(&format!("`{key}`")), "{error}");

@@ -6,22 +6,28 @@ use crate::fault::ConfigError;
 use crate::update::{Extra, Mean};
 
 mod adaptive;
+#[cfg(test)]
+mod drift;
 mod fed_adagrad;
 mod fed_adam;
 mod fed_avg;
 mod fed_avg_m;
+mod fed_nova;
 mod fed_prox;
 mod fed_yogi;
 mod late_average;
+mod scaffold;
 
 pub use adaptive::Rates;
 pub use fed_adagrad::FedAdagrad;
 pub use fed_adam::FedAdam;
 pub use fed_avg::FedAvg;
 pub use fed_avg_m::FedAvgM;
+pub use fed_nova::FedNova;
 pub use fed_prox::FedProx;
 pub use fed_yogi::FedYogi;
 pub use late_average::LateAverage;
+pub use scaffold::{ClientControl, Scaffold};
 
 /// The server's rule: from the release and the weighted mean update to the next release.
 ///
@@ -76,6 +82,20 @@ pub enum StrategyConfig {
     FedYogi(Rates),
     /// Adagrad on the server.
     FedAdagrad(Rates),
+    /// Clients correct their steps by how they differ from everybody. Needs plain gradient descent.
+    Scaffold {
+        /// Server rate, 1 in the original.
+        #[serde(default = "one")]
+        rate: f32,
+        /// Clients in the federation, of which a round has some.
+        population: u32,
+    },
+    /// Changes per local step, times the mean number of steps.
+    FedNova {
+        /// Server rate, 1 in the original.
+        #[serde(default = "one")]
+        rate: f32,
+    },
 }
 
 fn one() -> f32 {
@@ -102,12 +122,27 @@ impl StrategyConfig {
             Self::FedAdam(rates) => Box::new(FedAdam::new(rates, len)),
             Self::FedYogi(rates) => Box::new(FedYogi::new(rates, len)),
             Self::FedAdagrad(rates) => Box::new(FedAdagrad::new(rates, len)),
+            Self::Scaffold { rate, population } => Box::new(Scaffold::new(rate, population, len)),
+            Self::FedNova { rate } => Box::new(FedNova::new(rate)),
         }
     }
 
     /// What the rule needs of clients beside the change of the weights.
     pub fn extra(&self) -> Extra {
-        Extra::Nothing
+        match *self {
+            Self::Scaffold { .. } => Extra::Control,
+            Self::FedNova { .. } => Extra::Steps,
+            _ => Extra::Nothing,
+        }
+    }
+
+    /// The same rule in a federation of so many clients.
+    #[must_use]
+    pub fn among(self, population: u32) -> Self {
+        match self {
+            Self::Scaffold { rate, .. } => Self::Scaffold { rate, population },
+            other => other,
+        }
     }
 
     /// The pull towards the release that clients are asked for.
@@ -129,7 +164,13 @@ impl StrategyConfig {
                 .ok_or_else(|| ConfigError::value(key, format!("{value} is not within {low} to {high}")))
         };
         match *self {
-            Self::FedAvg { rate } => within("strategy.rate", rate, f32::MIN_POSITIVE, 10.0),
+            Self::FedAvg { rate } | Self::FedNova { rate } => {
+                within("strategy.rate", rate, f32::MIN_POSITIVE, 10.0)
+            }
+            Self::Scaffold { rate, population } => {
+                within("strategy.rate", rate, f32::MIN_POSITIVE, 10.0)?;
+                within("strategy.population", population as f32, 1.0, 1e7)
+            }
             Self::FedProx { mu } => within("strategy.mu", mu, 0.0, 1e3),
             Self::FedAvgM { momentum, rate } => {
                 within("strategy.momentum", momentum, 0.0, 0.999)?;
@@ -149,13 +190,15 @@ impl StrategyConfig {
 mod tests {
     use super::*;
 
-    const ALL: [StrategyConfig; 6] = [
+    const ALL: [StrategyConfig; 8] = [
         StrategyConfig::FedAvg { rate: 1.0 },
         StrategyConfig::FedProx { mu: 0.1 },
         StrategyConfig::FedAvgM { momentum: 0.9, rate: 1.0 },
         StrategyConfig::FedAdam(Rates::DEFAULT),
         StrategyConfig::FedYogi(Rates::DEFAULT),
         StrategyConfig::FedAdagrad(Rates::DEFAULT),
+        StrategyConfig::Scaffold { rate: 1.0, population: 3 },
+        StrategyConfig::FedNova { rate: 1.0 },
     ];
 
     #[test]
@@ -181,13 +224,13 @@ mod tests {
             let (mut a, mut b) = ([0.5f32, 0.0, -1.0], [0.5f32, 0.0, -1.0]);
             for round in 0..6 {
                 let mean = [0.1 * round as f32, -0.2, 0.03];
-                let mean = Mean::plain(&mean, 1);
+                let mean = Mean { control: &[0.3, 0.0, -0.1], steps: 2.0, ..Mean::plain(&mean, 1) };
                 lasting.step(&mut a, &mean);
                 let saved: Vec<Vec<f32>> = broken.state().into_iter().map(<[f32]>::to_vec).collect();
                 broken = config.build(3);
                 broken.restore(saved);
                 broken.step(&mut b, &mean);
-                assert_eq!(a, b, "{config:?} in round {round}");
+                assert_eq!((a, lasting.control()), (b, broken.control()), "{config:?} in round {round}");
             }
         }
     }
