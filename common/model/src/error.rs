@@ -1,6 +1,7 @@
 //! What can be wrong with a configuration, a checkpoint or a night, named so that its owner can mend it.
 
 use somnus_protocol::checkpoint::CheckpointError;
+use somnus_protocol::moments::Embedding;
 use somnus_protocol::plan::TrainableSet;
 use somnus_signals::StreamKind;
 
@@ -50,6 +51,14 @@ pub enum ModelError {
         expected: usize,
         /// Weights given.
         got: usize,
+    },
+    /// Moments of another network.
+    #[error("moments of {asked:?} are asked for, the network has {own:?}")]
+    Moments {
+        /// The network's own shape.
+        own: Embedding,
+        /// The server's.
+        asked: Embedding,
     },
     /// A night whose stream has another number of features than the network was built for.
     #[error("night {night}: stream {stream} has {got} features an epoch, the network takes {expected}")]

@@ -11,6 +11,7 @@
 //! | `input`, `context`, `augment` | nights as rows of numbers, and their random views |
 //! | `net`, `block`, `adapter`, `conv` | forward and backward |
 //! | `loss`, `optimiser`, `train` | from a night to a step |
+//! | `invariance` | what a client tells of its embeddings |
 //! | `stager`, `trainer` | what others use |
 //! | `encoder`, `objective` | waveform networks under autodiff, and what they are pretrained for |
 //! | `vector`, `matrix` | loops for wide vectors; the bridge to burn |
@@ -27,6 +28,7 @@ pub mod conv;
 pub mod encoder;
 mod error;
 mod input;
+mod invariance;
 mod loss;
 mod matrix;
 mod net;

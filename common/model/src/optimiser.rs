@@ -20,6 +20,8 @@ pub(crate) struct Stepper {
     runs: Vec<(Range<usize>, bool)>,
     /// Where the proximal term pulls to; empty without one.
     anchor: Vec<f32>,
+    /// Added to the gradient behind the clipping, so that a control variate is a mean of clipped gradients; empty for none.
+    correction: Vec<f32>,
     first: Vec<f32>,
     second: Vec<f32>,
     steps: i32,
@@ -35,10 +37,17 @@ impl Stepper {
             proximal: plan.proximal,
             runs,
             anchor: if plan.proximal > 0.0 { weights.to_vec() } else { Vec::new() },
+            correction: Vec::new(),
             first: vec![0.0; len],
             second: if adam { vec![0.0; len] } else { Vec::new() },
             steps: 0,
         }
+    }
+
+    /// Corrects every step of plain gradient descent, one number a weight (SCAFFOLD).
+    pub(crate) fn corrected(mut self, correction: Vec<f32>) -> Self {
+        self.correction = correction;
+        self
     }
 
     /// One step at `rate` along `gradients`, which are overwritten.
@@ -66,6 +75,9 @@ impl Stepper {
                     for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
                         *m = momentum * *m + factor * g;
                         *w -= rate * *m;
+                    }
+                    if let Some(correction) = self.correction.get(run) {
+                        w.iter_mut().zip(correction).for_each(|(w, c)| *w -= rate * c);
                     }
                 }
             }
@@ -135,6 +147,16 @@ mod tests {
         assert!((weights[0] + 0.6).abs() < 1e-6 && (weights[1] + 0.8).abs() < 1e-6);
         stepper.step(&mut weights, &mut [0.0, 0.0], 1.0);
         assert!((weights[0] + 0.9).abs() < 1e-6, "{weights:?}");
+    }
+
+    #[test]
+    fn a_correction_is_added_behind_the_clipping_where_weights_move() {
+        let clipped = TrainPlan { gradient_clip: 1.0, ..plan(Optimiser::Sgd { momentum: 0.0 }) };
+        let mut weights = vec![0.0, 0.0];
+        let stepper = Stepper::new(&clipped, vec![(0..1, true)], &weights);
+        let mut stepper = stepper.corrected(vec![0.25, 7.0]);
+        stepper.step(&mut weights, &mut [30.0, 40.0], 0.5);
+        assert_eq!(weights, [-0.5 * (1.0 + 0.25), 0.0]);
     }
 
     #[test]

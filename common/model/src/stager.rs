@@ -6,6 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use somnus_protocol::checkpoint::{Checkpoint, FORMAT, Manifest};
+use somnus_protocol::moments::Embedding;
 use somnus_protocol::plan::{TrainPlan, TrainableSet};
 use somnus_signals::{Night, Task};
 
@@ -14,7 +15,7 @@ use crate::error::ModelError;
 use crate::input::Prepared;
 use crate::loss::softmax;
 use crate::net::Net;
-use crate::train::{self, Embedded, TrainReport};
+use crate::train::{self, Embedded, Lead, TrainReport};
 
 /// The licence that a new checkpoint's manifest states.
 const LICENCE: &str = "MIT OR Apache-2.0";
@@ -119,6 +120,11 @@ impl Stager {
     /// What the network is built from.
     pub fn config(&self) -> &NetConfig {
         &self.net.config
+    }
+
+    /// What the head sees of an epoch.
+    pub fn embedding(&self) -> Embedding {
+        self.net.embedding()
     }
 
     /// What the network tells apart.
@@ -226,7 +232,35 @@ impl Stager {
         seed: u64,
         rate: &dyn Fn(u32) -> f32,
     ) -> Result<TrainReport, ModelError> {
-        train::on_nights(&self.net, &mut self.weights, nights, plan, seed, rate, &mut |_, _| {})
+        train::on_nights(&self.net, &mut self.weights, nights, plan, Lead::new(seed, rate), &mut |_, _| {})
+    }
+
+    /// [`Stager::train`] by plain gradient descent with `correction`, in release order, added to each step's gradient
+    /// (SCAFFOLD). Empty for none.
+    ///
+    /// # Errors
+    /// As [`Stager::train`], and [`ModelError::Length`] or [`ModelError::NotFinite`] for the correction.
+    pub fn train_corrected(
+        &mut self,
+        nights: &[&Prepared],
+        plan: &TrainPlan,
+        seed: u64,
+        correction: &[f32],
+    ) -> Result<TrainReport, ModelError> {
+        let rate = |_| plan.learning_rate;
+        let correction = self.in_place(plan.trainable, correction)?;
+        let lead = Lead { correction, ..Lead::new(seed, &rate) };
+        train::on_nights(&self.net, &mut self.weights, nights, plan, lead, &mut |_, _| {})
+    }
+
+    /// A correction as the flat vector has it.
+    fn in_place(&self, set: TrainableSet, correction: &[f32]) -> Result<Vec<f32>, ModelError> {
+        if correction.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut flat = vec![0.0; self.weights.len()];
+        self.net.layout.scatter(&mut flat, set, correction)?;
+        Ok(flat)
     }
 
     /// [`Stager::train_at`] that ends with the mean of the weights after each step from `from` on (Izmailov et al. 2018,
@@ -256,7 +290,14 @@ impl Stager {
                 }
             }
         };
-        let report = train::on_nights(&self.net, &mut self.weights, nights, plan, seed, rate, &mut average)?;
+        let report = train::on_nights(
+            &self.net,
+            &mut self.weights,
+            nights,
+            plan,
+            Lead::new(seed, rate),
+            &mut average,
+        )?;
         if late > 0 {
             self.weights = mean;
         }
@@ -285,18 +326,22 @@ impl Stager {
         train::embed(&self.net, &self.weights, night)
     }
 
-    /// [`Stager::train`] of the head on embeddings that are already there.
+    /// [`Stager::train_corrected`] of the head on embeddings that are already there.
     ///
     /// # Errors
-    /// As [`Stager::train`].
+    /// As [`Stager::train_corrected`].
     pub fn train_head(
         &mut self,
         nights: &[&Embedded],
         plan: &TrainPlan,
         seed: u64,
+        correction: &[f32],
     ) -> Result<TrainReport, ModelError> {
         let plan = TrainPlan { trainable: TrainableSet::Head, ..plan.clone() };
-        train::on_embeddings(&self.net, &mut self.weights, nights, &plan, seed, &|_| plan.learning_rate)
+        let rate = |_| plan.learning_rate;
+        let correction = self.in_place(plan.trainable, correction)?;
+        let lead = Lead { correction, ..Lead::new(seed, &rate) };
+        train::on_embeddings(&self.net, &mut self.weights, nights, &plan, lead)
     }
 }
 

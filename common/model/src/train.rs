@@ -18,10 +18,25 @@ use crate::optimiser::Stepper;
 pub struct TrainReport {
     /// Mean loss over the steps, each before its step.
     pub loss: f32,
-    /// Optimiser steps.
+    /// Optimiser steps, less those whose crop had no scored epoch.
     pub steps: u32,
     /// Scored epochs of the nights that were trained on, each counted once.
     pub examples: u32,
+}
+
+/// How one training is led, beside its plan.
+pub(crate) struct Lead<'a> {
+    pub(crate) seed: u64,
+    /// The rate of a step, counted from 0.
+    pub(crate) rate: &'a dyn Fn(u32) -> f32,
+    /// See [`Stepper::corrected`]; in the order of the flat vector.
+    pub(crate) correction: Vec<f32>,
+}
+
+impl<'a> Lead<'a> {
+    pub(crate) fn new(seed: u64, rate: &'a dyn Fn(u32) -> f32) -> Self {
+        Self { seed, rate, correction: Vec::new() }
+    }
 }
 
 /// A night behind the frozen part of a network: what training of the head needs.
@@ -96,16 +111,15 @@ pub(crate) fn on_nights(
     weights: &mut [f32],
     nights: &[&Prepared],
     plan: &TrainPlan,
-    seed: u64,
-    rate: &dyn Fn(u32) -> f32,
+    lead: Lead<'_>,
     after: &mut dyn FnMut(u32, &mut [f32]),
 ) -> Result<TrainReport, ModelError> {
     if plan.trainable == TrainableSet::Head {
         let embedded: Vec<Embedded> = nights.iter().map(|night| embed(net, weights, night)).collect();
         let embedded: Vec<&Embedded> = embedded.iter().collect();
-        return run(net, weights, &embedded, plan, seed, rate, after);
+        return run(net, weights, &embedded, plan, lead, after);
     }
-    run(net, weights, nights, plan, seed, rate, after)
+    run(net, weights, nights, plan, lead, after)
 }
 
 /// Trains the head on embeddings.
@@ -114,10 +128,9 @@ pub(crate) fn on_embeddings(
     weights: &mut [f32],
     nights: &[&Embedded],
     plan: &TrainPlan,
-    seed: u64,
-    rate: &dyn Fn(u32) -> f32,
+    lead: Lead<'_>,
 ) -> Result<TrainReport, ModelError> {
-    run(net, weights, nights, plan, seed, rate, &mut |_, _| {})
+    run(net, weights, nights, plan, lead, &mut |_, _| {})
 }
 
 /// A night behind the frozen part.
@@ -131,10 +144,10 @@ fn run<L: Lesson>(
     weights: &mut [f32],
     nights: &[&L],
     plan: &TrainPlan,
-    seed: u64,
-    rate: &dyn Fn(u32) -> f32,
+    lead: Lead<'_>,
     after: &mut dyn FnMut(u32, &mut [f32]),
 ) -> Result<TrainReport, ModelError> {
+    let Lead { seed, rate, correction } = lead;
     let scored = |night: &L| night.classes().iter().flatten().count();
     let nights: Vec<&L> = nights.iter().copied().filter(|night| scored(night) > 0).collect();
     if nights.is_empty() {
@@ -145,7 +158,7 @@ fn run<L: Lesson>(
     }
     let loss = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
     let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed) };
-    let mut stepper = Stepper::new(plan, net.layout.runs(plan.trainable), weights);
+    let mut stepper = Stepper::new(plan, net.layout.runs(plan.trainable), weights).corrected(correction);
     let mut gradients = vec![0.0; weights.len()];
     let mut order: Vec<usize> = (0..nights.len()).collect();
     let (mut total, mut counted) = (0.0f64, 0u32);
@@ -172,7 +185,7 @@ fn run<L: Lesson>(
     let visited = &order[..nights.len().min(steps as usize)];
     let examples: usize = visited.iter().map(|i| scored(nights[*i])).sum();
     let loss = (total / f64::from(counted.max(1))) as f32;
-    Ok(TrainReport { loss, steps, examples: examples as u32 })
+    Ok(TrainReport { loss, steps: counted, examples: examples as u32 })
 }
 
 /// The loss of one view of a night and the gradient of every weight, for the tests.

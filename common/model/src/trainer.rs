@@ -4,14 +4,17 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use somnus_protocol::checkpoint::{Checkpoint, floats};
+use somnus_protocol::checkpoint::{Checkpoint, bytes_of, floats};
+use somnus_protocol::moments::{Embedding, Moments};
 use somnus_protocol::plan::TrainableSet;
+use somnus_protocol::strategy::ClientControl;
 use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
 use somnus_signals::Night;
 
 use crate::config::DeviceKind;
 use crate::error::ModelError;
 use crate::input::Prepared;
+use crate::invariance;
 use crate::stager::Stager;
 use crate::train::{Embedded, TrainReport};
 
@@ -124,6 +127,26 @@ struct Desk {
     embedded: OnceLock<Vec<Embedded>>,
 }
 
+impl Desk {
+    fn embedded(&self) -> &[Embedded] {
+        self.embedded.get_or_init(|| self.train.iter().map(|night| self.foundation.embed(night)).collect())
+    }
+
+    /// What the release makes of the nights that train. Of the release and not of what this client trains it to, so that
+    /// the moments of all clients are those of one network.
+    fn moments(&self, release: &Stager, set: TrainableSet, shape: Embedding) -> Result<Moments, ModelError> {
+        let own = release.embedding();
+        if own != shape {
+            return Err(ModelError::Moments { own, asked: shape });
+        }
+        if set == TrainableSet::Head {
+            return Ok(invariance::moments(own, self.embedded()));
+        }
+        let embedded: Vec<Embedded> = self.train.iter().map(|night| release.embed(night)).collect();
+        Ok(invariance::moments(own, &embedded))
+    }
+}
+
 impl NightTrainer {
     /// A client that trains on `train` and is judged on `evaluate`.
     pub fn new(device: DeviceKind, train: Vec<NightPart>, evaluate: Vec<NightPart>) -> Self {
@@ -165,17 +188,24 @@ impl NightTrainer {
         let set = task.plan.trainable;
         let release = self.foundations.release(&desk.foundation, set, &task.weights)?;
         let mut stager = Stager::clone(&release);
+        // The memory is the control variate; nothing else is kept between rounds.
+        let control =
+            task.control.clone().map(|server| ClientControl::new(server, task.memory.as_deref().map(floats)));
+        let correction = control.as_ref().map(ClientControl::correction).unwrap_or_default();
         let report = if set == TrainableSet::Head {
-            let nights = desk
-                .embedded
-                .get_or_init(|| desk.train.iter().map(|night| desk.foundation.embed(night)).collect());
-            stager.train_head(&nights.iter().collect::<Vec<_>>(), &task.plan, task.seed)?
+            let nights: Vec<&Embedded> = desk.embedded().iter().collect();
+            stager.train_head(&nights, &task.plan, task.seed, &correction)?
         } else {
-            stager.train(&desk.train.iter().collect::<Vec<_>>(), &task.plan, task.seed)?
+            let nights: Vec<&Prepared> = desk.train.iter().collect();
+            stager.train_corrected(&nights, &task.plan, task.seed, &correction)?
         };
         let delta = stager.change_from(&release, set)?;
         let TrainReport { loss, steps, examples } = report;
-        Ok(LocalUpdate { delta, steps, examples, loss, ..LocalUpdate::default() })
+        let finish = |control: ClientControl| control.finish(&delta, steps.max(1), task.plan.learning_rate);
+        let (control, own) = control.map(finish).unzip();
+        let memory = own.map(|own| bytes_of(&own).into());
+        let moments = task.sections.moments.map(|shape| desk.moments(&release, set, shape)).transpose()?;
+        Ok(LocalUpdate { delta, control, moments, steps, examples, loss, memory })
     }
 
     fn confusion(&self, task: &EvaluateTask) -> Result<LocalEvaluation, ModelError> {

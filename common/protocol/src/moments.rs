@@ -91,10 +91,16 @@ impl Moments {
         Some(sums.iter().zip(squares).map(variance).collect())
     }
 
-    /// The section of an update that weighs `weight`: every number over the weight, so that a weighted mean of sections
-    /// times the total weight is the sum of the clients' moments.
-    pub fn section(&self, weight: f64) -> impl Iterator<Item = f32> + '_ {
-        self.values.iter().map(move |value| (value / weight) as f32)
+    /// Epochs of all classes.
+    pub fn total(&self) -> f64 {
+        self.values.chunks_exact(self.shape.row()).map(|row| row[0]).sum()
+    }
+
+    /// The section of an update: every number over the number of epochs, so that the mean of sections, weighted by
+    /// epochs, times all clients' epochs is the sum of the clients' moments.
+    pub fn section(&self) -> impl Iterator<Item = f32> + '_ {
+        let total = self.total().max(1.0);
+        self.values.iter().map(move |value| (value / total) as f32)
     }
 
     /// The inverse of [`Moments::section`]; `None` if the length is another.
@@ -145,7 +151,7 @@ mod tests {
         fn the_weighted_mean_of_sections_gives_the_pooled_moments(clients in prop::collection::vec(epochs(), 1..8)) {
             let mut sum = Sum::new(SHAPE.numbers());
             for client in &clients {
-                let section: Vec<f32> = moments(client).section(client.len() as f64).collect();
+                let section: Vec<f32> = moments(client).section().collect();
                 sum.add(&bytes_of(&section), client.len() as u32, 0.0).unwrap();
             }
             let pooled = Moments::from_section(SHAPE, &sum.mean(), sum.examples() as f64).unwrap();

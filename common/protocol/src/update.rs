@@ -133,7 +133,7 @@ impl UpdateLayout {
     /// # Errors
     /// [`TrainError`] naming the section that the trainer did not deliver as asked.
     pub fn pack(&self, update: LocalUpdate) -> Result<Bytes, TrainError> {
-        let LocalUpdate { delta: mut out, control, moments, steps, examples, .. } = update;
+        let LocalUpdate { delta: mut out, control, moments, steps, .. } = update;
         expect("weights", self.weights, out.len())?;
         expect("numbers in the control variate", self.control().len(), control.as_ref().map_or(0, Vec::len))?;
         let given = moments.as_ref().map(Moments::shape);
@@ -144,7 +144,7 @@ impl UpdateLayout {
         out.reserve_exact(self.numbers() - out.len());
         out.extend(control.into_iter().flatten());
         if let Some(moments) = moments {
-            out.extend(moments.section(f64::from(examples.max(1))));
+            out.extend(moments.section());
         }
         if self.sections.extra == Extra::Steps {
             if !(1..=MAX_STEPS).contains(&steps) {

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use somnus_protocol::ids::Version;
+use somnus_protocol::plan::{Invariance, Optimiser};
+use somnus_protocol::strategy::StrategyConfig;
 use somnus_sim::cohort::People;
 use somnus_sim::federation::Outcome;
 use somnus_sim::network::WorldConfig;
@@ -16,10 +18,13 @@ fn smoke() -> Scenario {
 }
 
 fn release(transport: Transport, wire: bool, jobs: usize, seed: u64) -> Outcome {
-    let scenario = smoke();
-    let people = People::of(&scenario, None).unwrap();
-    let recipe = recipe(&scenario, &people, &people.folds[0], seed).unwrap();
-    let world = WorldConfig { wire, ..scenario.world };
+    release_of(&smoke(), transport, wire, jobs, seed)
+}
+
+fn release_of(scenario: &Scenario, transport: Transport, wire: bool, jobs: usize, seed: u64) -> Outcome {
+    let people = People::of(scenario, None).unwrap();
+    let recipe = recipe(scenario, &people, &people.folds[0], seed).unwrap();
+    let world = WorldConfig { wire, ..scenario.world.clone() };
     transport.run(&recipe.federation, &world, jobs, &mut ()).unwrap()
 }
 
@@ -33,17 +38,37 @@ fn one_thread_two_threads_the_codec_and_quic_give_the_same_release() {
         release(Transport::Quic, false, 1, 7),
         release(Transport::Quic, false, 2, 7),
     ];
-    for other in others {
-        assert_eq!(one.weights, other.weights);
-        assert_eq!(one.evaluations, other.evaluations);
-        for (a, b) in one.rounds.iter().zip(&other.rounds) {
-            assert_eq!((&a.cohort, &a.counted, a.examples), (&b.cohort, &b.counted, b.examples));
-            assert_eq!((a.loss.to_bits(), &a.evaluations), (b.loss.to_bits(), &b.evaluations));
-            assert_eq!((a.bytes_up, a.bytes_down), (b.bytes_up, b.bytes_down));
-        }
-        assert_eq!(one.rounds.len(), other.rounds.len());
-    }
+    others.iter().for_each(|other| assert_same(&one, other));
     assert_ne!(one.weights, release(Transport::Memory, false, 2, 8).weights);
+}
+
+fn assert_same(one: &Outcome, other: &Outcome) {
+    assert_eq!(one.weights, other.weights);
+    assert_eq!(one.evaluations, other.evaluations);
+    for (a, b) in one.rounds.iter().zip(&other.rounds) {
+        assert_eq!((&a.cohort, &a.counted, a.examples), (&b.cohort, &b.counted, b.examples));
+        assert_eq!((a.loss.to_bits(), &a.evaluations), (b.loss.to_bits(), &b.evaluations));
+        assert_eq!((a.bytes_up, a.bytes_down), (b.bytes_up, b.bytes_down));
+    }
+    assert_eq!(one.rounds.len(), other.rounds.len());
+}
+
+/// Control variates and moments go up in the update and down beside the release, and each client remembers its own.
+#[test]
+fn companions_and_memories_are_the_same_everywhere() {
+    let mut scenario = smoke();
+    scenario.federation.rounds = 3;
+    let plain = release_of(&scenario, Transport::Memory, false, 2, 7);
+    scenario.federation.strategy = StrategyConfig::Scaffold { rate: 1.0, population: 100 };
+    scenario.federation.plan.optimiser = Optimiser::Sgd { momentum: 0.0 };
+    scenario.federation.plan.invariance = Some(Invariance { weight: 0.1, from_round: 2 });
+    let one = release_of(&scenario, Transport::Memory, false, 1, 7);
+    assert_same(&one, &release_of(&scenario, Transport::Memory, true, 2, 7));
+    assert_same(&one, &release_of(&scenario, Transport::Quic, false, 2, 7));
+    for (with, without) in one.rounds.iter().zip(&plain.rounds) {
+        // Each update has the weights twice, and the moments.
+        assert!(with.bytes_up > 2 * without.bytes_up, "{} and {}", with.bytes_up, without.bytes_up);
+    }
 }
 
 /// The federation's own counts are those of the release scored outside of it.

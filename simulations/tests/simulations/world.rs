@@ -9,14 +9,14 @@ use somnus_protocol::config::FederationConfig;
 use somnus_protocol::coordinator::Event;
 use somnus_protocol::ids::{ClientId, Round, Version};
 use somnus_protocol::message::Role;
-use somnus_protocol::plan::TrainPlan;
+use somnus_protocol::plan::{Optimiser, TrainPlan};
 use somnus_protocol::record::{Outcome, Record, Snapshot};
 use somnus_protocol::seed::{Label, Seed};
 use somnus_protocol::strategy::StrategyConfig;
 use somnus_protocol::sum::Sum;
 use somnus_protocol::time::Instant;
 use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
-use somnus_protocol::update::Mean;
+use somnus_protocol::update::UpdateLayout;
 use somnus_sim::federation::{Client, Federation, Observer};
 use somnus_sim::network::WorldConfig;
 use somnus_sim::world::{WorldError, run};
@@ -39,7 +39,14 @@ impl Trainer for Scripted {
             delta.push(task.plan.learning_rate * (noise - 0.1 * weight));
         }
         let (examples, loss) = (500 + self.0, 1.0 / self.0 as f32);
-        Ok(LocalUpdate { delta, examples, loss, ..LocalUpdate::default() })
+        // A control variate that depends on the server's and on how often this client has counted.
+        let count = task.memory.as_deref().map_or(0, |bytes| bytes.len());
+        let control = task.control.as_ref().map(|server| {
+            delta.iter_mut().zip(server).for_each(|(delta, c)| *delta += 0.1 * c + 0.01 * count as f32);
+            delta.iter().zip(server).map(|(delta, c)| delta - 0.5 * c).collect()
+        });
+        let memory = Some(vec![1; count + 1].into());
+        Ok(LocalUpdate { delta, control, examples, loss, memory, ..LocalUpdate::default() })
     }
 
     fn evaluate(&self, task: &EvaluateTask) -> Result<LocalEvaluation, TrainError> {
@@ -97,7 +104,13 @@ fn federation(rules: FederationConfig, seed: u64, trainers: u32) -> Federation {
 
 /// The release as the formulas say, without machines and world.
 fn oracle(seed: u64, trainers: u32) -> Bytes {
-    let config = rules();
+    oracle_of(&rules(), seed, trainers)
+}
+
+fn oracle_of(config: &FederationConfig, seed: u64, trainers: u32) -> Bytes {
+    let sections = config.clone().check().unwrap().sections(&foundation()).unwrap();
+    let layout = UpdateLayout::new(WEIGHTS, sections);
+    let mut memories = BTreeMap::new();
     let seed = Seed::from_number(seed);
     let mut weights: Vec<f32> = (0..WEIGHTS).map(|n| (n as f32).sin()).collect();
     let mut strategy = config.strategy.build(WEIGHTS);
@@ -105,7 +118,7 @@ fn oracle(seed: u64, trainers: u32) -> Bytes {
         let mut plan = config.plan.clone();
         plan.learning_rate = plan.rate(round - 1, config.rounds);
         let number = seed.derive(Label::Training, &round.to_le_bytes()).number();
-        let mut sum = Sum::new(WEIGHTS);
+        let mut sum = Sum::new(layout.numbers());
         for n in (1..=trainers).rev() {
             let own =
                 Seed::from_number(number).derive(Label::Client, format!("client-{n}").as_bytes()).number();
@@ -115,12 +128,16 @@ fn oracle(seed: u64, trainers: u32) -> Bytes {
                 seed: own,
                 foundation: foundation(),
                 weights: Bytes::from(bytes_of(&weights)),
+                control: strategy.control().map(<[f32]>::to_vec),
+                memory: memories.remove(&n),
                 ..TrainTask::default()
             };
-            let update = Scripted(n).train(&task).unwrap();
-            sum.add(&bytes_of(&update.delta), update.examples, update.loss).unwrap();
+            let mut update = Scripted(n).train(&task).unwrap();
+            memories.extend(update.memory.take().map(|memory| (n, memory)));
+            let (examples, loss) = (update.examples, update.loss);
+            sum.add(&layout.pack(update).unwrap(), examples, loss).unwrap();
         }
-        strategy.step(&mut weights, &Mean::plain(&sum.mean(), sum.updates()));
+        strategy.step(&mut weights, &layout.mean(&sum.mean(), sum.updates()));
     }
     Bytes::from(bytes_of(&weights))
 }
@@ -147,6 +164,22 @@ fn the_release_is_what_the_formulas_say_for_any_number_of_threads_and_through_th
         // Each round every client uploads once; each client fetches the foundation once and every release.
         let upload = 6 * 4 * WEIGHTS as u64 * 4;
         assert_eq!(outcome.rounds.iter().map(|round| round.bytes_up).sum::<u64>(), upload);
+    }
+}
+
+fn scaffold() -> FederationConfig {
+    let optimiser = Optimiser::Sgd { momentum: 0.0 };
+    let plan = TrainPlan { optimiser, ..rules().plan };
+    FederationConfig { strategy: StrategyConfig::Scaffold { rate: 1.0, population: 8 }, plan, ..rules() }
+}
+
+#[test]
+fn companions_and_memories_reach_whom_they_are_for() {
+    let expected = oracle_of(&scaffold(), 5, 6);
+    for (jobs, wire) in [(1, false), (3, true)] {
+        let config = WorldConfig { wire, ..WorldConfig::default() };
+        let outcome = run(&federation(scaffold(), 5, 6), &config, jobs, &mut ()).unwrap();
+        assert_eq!(outcome.weights, expected, "jobs {jobs}, codec {wire}");
     }
 }
 
@@ -194,7 +227,8 @@ fn a_storm_is_the_same_for_any_number_of_threads() {
         training_seconds: 200.0,
         ..rules()
     };
-    for seed in 0..4 {
+    let scaffold = FederationConfig { strategy: scaffold().strategy, plan: scaffold().plan, ..rules.clone() };
+    for (seed, rules) in (0..4).map(|seed| (seed, &rules)).chain([(4, &scaffold), (5, &scaffold)]) {
         let one = run(&federation(rules.clone(), seed, 9), &stormy(), 1, &mut ()).unwrap();
         let two = run(&federation(rules.clone(), seed, 9), &stormy(), 2, &mut ()).unwrap();
         assert_eq!(one.weights, two.weights);

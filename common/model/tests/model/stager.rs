@@ -104,7 +104,7 @@ fn training_the_head_on_kept_embeddings_is_training_the_head_and_nothing_else_mo
     let report = uncached.train(&prepared.iter().collect::<Vec<_>>(), &head, 4).unwrap();
 
     let embedded: Vec<_> = prepared.iter().map(|night| cached.embed(night)).collect();
-    let again = cached.train_head(&embedded.iter().collect::<Vec<_>>(), &head, 4).unwrap();
+    let again = cached.train_head(&embedded.iter().collect::<Vec<_>>(), &head, 4, &[]).unwrap();
     assert_eq!((report, bits(&uncached)), (again, bits(&cached)));
 
     let after = uncached.to_checkpoint("after", BTreeMap::new());

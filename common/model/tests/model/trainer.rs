@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use somnus_model::{DeviceKind, Foundations, NetConfig, NightPart, NightTrainer, Stager};
-use somnus_protocol::checkpoint::bytes_of;
+use somnus_protocol::checkpoint::{bytes_of, floats};
 use somnus_protocol::ids::{Round, Version};
-use somnus_protocol::plan::{TrainPlan, TrainableSet};
+use somnus_protocol::moments::Embedding;
+use somnus_protocol::plan::{Optimiser, TrainPlan, TrainableSet};
 use somnus_protocol::trainer::{EvaluateTask, TrainTask, Trainer};
+use somnus_protocol::update::Sections;
 use somnus_signals::synthetic::{self, SyntheticConfig};
 use somnus_signals::{Features, Night, NightRules};
 
@@ -128,4 +130,79 @@ fn what_cannot_be_used_is_said() {
     assert!(client.train(&good).is_ok());
     let idle = NightTrainer::new(DeviceKind::Flex, vec![], vec![]);
     assert!(idle.train(&good).unwrap_err().to_string().contains("no night"));
+}
+
+/// One client of one night, that trains and is judged on it.
+fn client(night: &Arc<Night>) -> NightTrainer {
+    let parts = vec![NightPart::whole(Arc::clone(night))];
+    NightTrainer::new(DeviceKind::Flex, parts.clone(), parts)
+}
+
+#[test]
+fn scaffold_corrects_each_step_by_what_it_remembers() {
+    let night = &nights(1)[0];
+    let (stager, file) = foundation();
+    for set in [TrainableSet::Head, TrainableSet::Full] {
+        let mut plain = task(&stager, &file, set);
+        plain.plan.optimiser = Optimiser::Sgd { momentum: 0.0 };
+        plain.plan.learning_rate = 0.05;
+        let delta = client(night).train(&plain).unwrap().delta;
+        let len = delta.len();
+
+        // Nobody is heading anywhere yet: the same steps, and the mean gradient is remembered.
+        let first = TrainTask { control: Some(vec![0.0; len]), ..plain.clone() };
+        let update = client(night).train(&first).unwrap();
+        assert_eq!((&update.delta, update.steps), (&delta, 2));
+        let gradient: Vec<f32> = delta.iter().map(|d| -d * (1.0 / (2.0 * 0.05))).collect();
+        assert_eq!(update.control.as_ref(), Some(&gradient));
+        assert_eq!(floats(update.memory.as_ref().unwrap()), gradient);
+
+        // Where everybody heads as this client does there is nothing to correct, and nothing moves on.
+        let same = TrainTask { control: Some(gradient.clone()), memory: update.memory, ..plain.clone() };
+        let update = client(night).train(&same).unwrap();
+        assert_eq!(update.delta, delta);
+        assert!(update.control.unwrap().iter().all(|change| change.abs() < 1e-6));
+
+        // Without the memory every step is corrected; what comes of it is the mean gradient again, not the correction.
+        let mut steps = plain.clone();
+        steps.plan.steps = 1;
+        let bare = client(night).train(&steps).unwrap().delta;
+        let lost = TrainTask { control: Some(vec![0.5; len]), ..steps };
+        let update = client(night).train(&lost).unwrap();
+        for (i, (with, without)) in update.delta.iter().zip(&bare).enumerate() {
+            assert!((with - (without - 0.05 * 0.5)).abs() < 1e-6, "{set:?} weight {i}: {with} and {without}");
+        }
+        for (own, without) in floats(&update.memory.unwrap()).iter().zip(&bare) {
+            assert!((own - -without / 0.05).abs() < 1e-4, "{own} and {without}");
+        }
+    }
+}
+
+#[test]
+fn moments_tell_of_scored_epochs_under_the_release() {
+    let night = &nights(1)[0];
+    let (stager, file) = foundation();
+    let of = |set, moments| {
+        let sections = Sections { moments, ..Sections::default() };
+        client(night).train(&TrainTask { sections, ..task(&stager, &file, set) })
+    };
+    let shape = stager.embedding();
+    assert_eq!(shape, Embedding { classes: 4, width: 16 });
+    let full = of(TrainableSet::Full, Some(shape)).unwrap();
+    let moments = full.moments.unwrap();
+    assert_eq!(moments.total() as usize, night.quality.scored);
+    for (class, count) in
+        (0u8..).zip(night.classes(stager.task()).into_iter().flatten().fold([0; 4], |mut n, c| {
+            n[c] += 1;
+            n
+        }))
+    {
+        assert_eq!(moments.count(class), f64::from(count));
+    }
+    // Of the release, which is the same whatever of it trains; and training is what it was.
+    assert_eq!(of(TrainableSet::Head, Some(shape)).unwrap().moments, Some(moments));
+    let without = of(TrainableSet::Full, None).unwrap();
+    assert_eq!((without.delta, without.moments), (full.delta, None));
+    let error = of(TrainableSet::Full, Some(Embedding { width: 8, ..shape })).unwrap_err().to_string();
+    assert!(error.contains("width: 8") && error.contains("width: 16"), "{error}");
 }
