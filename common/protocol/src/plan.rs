@@ -80,7 +80,7 @@ impl Default for Augmentation {
     }
 }
 
-/// Subject-invariance: each client pulls its embeddings, class by class, towards what those of all clients are like.
+/// Subject-invariance: each client is to pull its embeddings, class by class, towards what those of all clients are like.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Invariance {
