@@ -359,7 +359,7 @@ impl Driver {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                warn!(%error, "the cache");
+                warn!(%error, "the disk");
                 sleep(DISK_REST).await;
                 None
             }

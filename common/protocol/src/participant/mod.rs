@@ -61,7 +61,7 @@ pub enum Output {
     /// with a wrong digest is thrown away and counts as nothing.
     Lookup(BlobId),
     /// Keep these bytes in place of those before, whole or not at all, for [`Participant::new`] after a restart. They are
-    /// this client's own and leave it never.
+    /// this client's own and never leave it.
     Remember(Bytes),
     /// Send this, if connected.
     Send(ToServer),
