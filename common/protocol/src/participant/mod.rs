@@ -394,8 +394,9 @@ impl Participant {
         match result {
             Ok(evaluation) => {
                 let LocalEvaluation { classes, confusion } = evaluation.clone();
-                self.send(ToServer::Evaluated { version, classes, confusion });
+                // Told before it is sent: who hears of both sides hears that the server counted it after that.
                 self.event(Event::Evaluated(version, evaluation));
+                self.send(ToServer::Evaluated { version, classes, confusion });
             }
             Err(why) => {
                 let reason = why.chars().take(REASON).collect();
