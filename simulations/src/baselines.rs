@@ -16,8 +16,9 @@ use somnus_signals::{Night, PersonId, Task};
 
 use crate::cohort::People;
 use crate::progress::Progress;
-use crate::recipe::{RecipeError, foundation};
+use crate::recipe::RecipeError;
 use crate::scenario::Scenario;
+use crate::start::Start;
 use crate::time_only::TimeOnly;
 
 /// Counts of each held-out person.
@@ -42,6 +43,8 @@ pub enum BaselineError {
 pub struct Bench {
     /// The scenario.
     pub scenario: Arc<Scenario>,
+    /// What training starts from.
+    pub start: Start,
     /// The cohort.
     pub people: Arc<People>,
     /// Who trains and who is held out.
@@ -242,7 +245,7 @@ impl Bench {
     }
 
     fn initial(&self) -> Result<Stager, BaselineError> {
-        let file = foundation(&self.scenario, self.seed)?;
+        let file = self.start.checkpoint(&self.scenario, self.seed)?;
         let checkpoint = Checkpoint::from_bytes(&file).map_err(RecipeError::from)?;
         Ok(Stager::from_checkpoint(&checkpoint, self.scenario.device)?)
     }

@@ -22,6 +22,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run a scenario file.
     Run(RunArgs),
+    /// Score a checkpoint on a folder of labelled nights.
+    Evaluate(EvaluateArgs),
     /// Write a cohort of synthetic people in the layout that `run --data` and somnus-client read.
     Synth(SynthArgs),
     /// Write the model that a federation starts from.
@@ -64,6 +66,19 @@ pub struct RunArgs {
     /// Threads that train; the results do not depend on it.
     #[arg(long, default_value_t = jobs())]
     pub jobs: usize,
+}
+
+/// Arguments of `evaluate`.
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// The checkpoint: a foundation, or the release of a scenario with `folds = 0`.
+    pub model: PathBuf,
+    /// The folder of recordings, in the sleep-accel layout, with labels.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Where the reports go.
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 /// Arguments of `synth`.

@@ -66,7 +66,7 @@ impl People {
         Self::new(cohort, scenario.folds, scenario.fold_seed)
     }
 
-    /// A cohort, dealt into folds.
+    /// A cohort, dealt into folds; with 0 folds nobody is held out.
     ///
     /// # Errors
     /// [`CohortError::TooFew`] if some fold would have nobody to train on.
@@ -74,11 +74,20 @@ impl People {
         let people = cohort.people();
         let Cohort { nights, excluded } = cohort;
         // Every fold then has at least one person to train on and one to hold out.
-        if people.len() < 2 {
-            return Err(CohortError::TooFew { usable: people.len(), needed: 2, excluded });
+        let needed = if folds == 0 { 1 } else { 2 };
+        if people.len() < needed {
+            return Err(CohortError::TooFew { usable: people.len(), needed, excluded });
         }
-        let folds = by_person(&people, folds, seed);
+        let folds = if folds == 0 { Vec::new() } else { by_person(&people, folds, seed) };
         Ok(Self { nights: nights.into_iter().map(Arc::new).collect(), excluded, folds })
+    }
+
+    /// Everybody, each once.
+    #[must_use]
+    pub fn people(&self) -> Vec<PersonId> {
+        let mut people: Vec<_> = self.nights.iter().map(|night| night.person.clone()).collect();
+        people.dedup();
+        people
     }
 
     /// The nights of one person.

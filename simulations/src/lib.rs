@@ -6,9 +6,11 @@
 //! * [`world`] drives one coordinator and many participants in virtual time; [`agenda`] is what happens next,
 //!   [`network`] how long things take, [`blobs`] the clients' disks, [`executor`] the threads that really train;
 //! * [`transport`] chooses between that world and [`quic`] on this machine; the release is the same;
-//! * [`scenario`] is the TOML file, [`cohort`] its people and folds, [`recipe`] the exact federation of one fold and
-//!   seed: rules, foundation, clients;
-//! * [`baselines`] and [`time_only`] are the other rows of the table, [`study`] all of it, with one summary;
+//! * [`scenario`] is the TOML file, [`cohort`] its people and folds, [`start`](mod@start) what training starts from,
+//!   [`recipe`] the exact federation of one fold and seed: rules, foundation, clients;
+//! * [`federate`] runs the federations of all folds and seeds, [`baselines`] and [`time_only`] make the other rows of the
+//!   table, [`merge`] reads four stages as fewer, [`study`] is all of it, with one summary;
+//! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint on any folder;
 //! * [`bench`](mod@bench) and [`memory`] measure; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
 
 pub mod agenda;
@@ -17,16 +19,21 @@ pub mod bench;
 pub mod blobs;
 pub mod cli;
 pub mod cohort;
+pub mod evaluate;
 pub mod executor;
+pub mod federate;
 pub mod federation;
 pub mod memory;
+pub mod merge;
 pub mod network;
 pub mod progress;
 pub mod quic;
 pub mod recipe;
 pub mod rss;
 pub mod scenario;
+pub mod start;
 pub mod study;
 pub mod time_only;
+pub mod train;
 pub mod transport;
 pub mod world;

@@ -6,15 +6,21 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use somnus_model::DeviceKind;
+use somnus_report::Summary;
 use somnus_report::{output, table};
 use somnus_signals::{sleep_accel, synthetic};
-use somnus_sim::cli::{BenchArgs, BenchCommand, Cli, Command, FoundationArgs, SynthArgs};
+use somnus_sim::cli::{BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, SynthArgs};
 use somnus_sim::cohort::People;
+use somnus_sim::evaluate::{Model, evaluate as score};
+use somnus_sim::federate::Means;
 use somnus_sim::progress::Progress;
 use somnus_sim::scenario::Scenario;
-use somnus_sim::study::{self, Means};
+use somnus_sim::start::Start;
+use somnus_sim::study;
+use somnus_sim::train::train;
 use somnus_sim::transport::Transport;
-use somnus_sim::{bench, memory, recipe};
+use somnus_sim::{bench, memory};
 
 /// Keeps a step's buffers for the next one.
 #[global_allocator]
@@ -52,6 +58,7 @@ fn command(command: Command) -> anyhow::Result<()> {
             let means = Means { transport: args.transport, jobs: args.jobs };
             study(scenario, args.data.as_deref(), &out, args.seed, means)
         }
+        Command::Evaluate(args) => evaluate(&args),
         Command::Synth(args) => synth(&args),
         Command::Foundation(args) => foundation(&args),
         Command::Bench(args) => bench(&args),
@@ -71,19 +78,41 @@ fn study(
     };
     let start = std::time::Instant::now();
     probe(out)?;
+    let origin = Start::load(&scenario.foundation, scenario.device)?;
     let people = People::of(&scenario, data)?;
-    let mut findings = study::run(scenario, people, means, start, Progress::new)?;
-    findings.summary.peak_rss_mib = somnus_sim::rss::peak_mib();
-    output::write_run(out, &findings.summary)?;
+    if scenario.folds > 0 {
+        let findings = study::run(scenario, &origin, people, means, start, Progress::new)?;
+        return report(out, findings.summary);
+    }
+    let trained = train(&scenario, &origin, people, means, start, Progress::new)?;
+    let release = out.join("release.safetensors");
+    std::fs::write(&release, trained.checkpoint.to_bytes()?)
+        .with_context(|| format!("cannot write {}", release.display()))?;
+    report(out, trained.summary)?;
+    writeln!(std::io::stdout(), "the release is in {}", release.display())?;
+    Ok(())
+}
+
+fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
+    let start = std::time::Instant::now();
+    let model = Model::load(&args.model, DeviceKind::Flex)?;
+    probe(&args.out)?;
+    report(&args.out, score(&model, &args.data, start)?)
+}
+
+/// Writes the reports and shows the table.
+fn report(out: &Path, mut summary: Summary) -> anyhow::Result<()> {
+    summary.peak_rss_mib = somnus_sim::rss::peak_mib();
+    output::write_run(out, &summary)?;
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{}", table::run(&findings.summary))?;
+    writeln!(stdout, "{}", table::run(&summary))?;
     writeln!(
         stdout,
         "{:.0} s, {:.0} MiB; {} and {} client reports are in {}",
-        findings.summary.seconds,
-        findings.summary.peak_rss_mib,
+        summary.seconds,
+        summary.peak_rss_mib,
         out.join("report.html").display(),
-        findings.summary.clients.len(),
+        summary.clients.len(),
         out.join("clients").display()
     )?;
     Ok(())
@@ -117,7 +146,8 @@ fn foundation(args: &FoundationArgs) -> anyhow::Result<()> {
         Some(path) => Scenario::load(path)?,
         None => Scenario::demo(),
     };
-    let bytes = recipe::foundation(&scenario, args.seed.unwrap_or(scenario.seeds[0]))?;
+    let origin = Start::load(&scenario.foundation, scenario.device)?;
+    let bytes = origin.checkpoint(&scenario, args.seed.unwrap_or(scenario.seeds[0]))?;
     if let Some(folder) = args.out.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create the folder {}", folder.display()))?;

@@ -1,24 +1,24 @@
 //! From a scenario to the exact federation: the same foundation, clients, rules and seed in the simulator, over QUIC,
 //! and between real processes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use somnus_model::{Foundations, ModelError, NightPart, NightTrainer, Stager};
+use somnus_model::{Foundations, ModelError, NightPart, NightTrainer};
 use somnus_protocol::checkpoint::{Checkpoint, CheckpointError, bytes_of};
 use somnus_protocol::config::FederationConfig;
 use somnus_protocol::fault::ConfigError;
 use somnus_protocol::ids::ClientId;
 use somnus_protocol::message::Role;
 use somnus_protocol::record::Snapshot;
-use somnus_protocol::seed::{Label, Seed};
+use somnus_protocol::seed::Seed;
 use somnus_signals::PersonId;
 use somnus_signals::split::Fold;
 
 use crate::cohort::People;
 use crate::federation::{Client, Federation};
 use crate::scenario::Scenario;
+use crate::start::Start;
 
 /// One federation of a scenario, with what decides it.
 pub struct Recipe {
@@ -46,28 +46,19 @@ pub enum RecipeError {
     Checkpoint(#[from] CheckpointError),
 }
 
-/// A network with random weights as a foundation file; what a scenario without a foundation starts from.
-///
-/// # Errors
-/// [`RecipeError::Model`] if the scenario describes no network.
-pub fn foundation(scenario: &Scenario, seed: u64) -> Result<Bytes, RecipeError> {
-    let initial = Seed::from_number(seed).derive(Label::Initialisation, b"").number();
-    let stager = Stager::new(&scenario.net, initial, scenario.device)?;
-    let provenance = BTreeMap::from([
-        ("training".to_owned(), "none: random weights".to_owned()),
-        ("scenario".to_owned(), scenario.name.clone()),
-        ("seed".to_owned(), seed.to_string()),
-    ]);
-    Ok(stager.to_checkpoint("somnus-initial", provenance).to_bytes()?.into())
-}
-
 /// The federation of one fold and seed. Training people train and are scored; held-out people are only scored.
 ///
 /// # Errors
 /// [`RecipeError`] naming the key, the tensor or the night.
-pub fn recipe(scenario: &Scenario, people: &People, fold: &Fold, seed: u64) -> Result<Recipe, RecipeError> {
+pub fn recipe(
+    scenario: &Scenario,
+    start: &Start,
+    people: &People,
+    fold: &Fold,
+    seed: u64,
+) -> Result<Recipe, RecipeError> {
     let rules = scenario.federation_of(fold.train.len());
-    let foundation = foundation(scenario, seed)?;
+    let foundation = start.checkpoint(scenario, seed)?;
     let weights = Checkpoint::from_bytes(&foundation)?.flatten(rules.plan.trainable)?;
     let shared = Foundations::default();
     let client = |person: &PersonId, role| {

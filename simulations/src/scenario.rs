@@ -10,6 +10,7 @@ use somnus_signals::synthetic::SyntheticConfig;
 use somnus_signals::{NightRules, Task};
 
 use crate::network::WorldConfig;
+use crate::start::Origin;
 
 /// What `somnus-sim demo` runs.
 pub const DEMO: &str = include_str!("../../configs/sim/demo.toml");
@@ -28,6 +29,10 @@ pub struct Scenario {
     /// Which nights are good enough.
     #[serde(default)]
     pub nights: NightRules,
+    /// What the federation starts from: `none` (random weights of `net`), `base` (the model that ships), or a checkpoint's
+    /// path, relative to this file. A checkpoint brings its network; `net` is then not used. Default `none`.
+    #[serde(default)]
+    pub foundation: Origin,
     /// The network; its task is the scenario's.
     #[serde(default)]
     pub net: NetConfig,
@@ -40,7 +45,8 @@ pub struct Scenario {
     pub everyone: bool,
     /// The rounds, as a server's configuration has them.
     pub federation: FederationConfig,
-    /// Parts into which the people are dealt; each part is held out once. Default 4.
+    /// Parts into which the people are dealt; each part is held out once. With 0 nobody is: one federation of everybody,
+    /// for the sake of its release. Default 4.
     #[serde(default = "four_folds")]
     pub folds: usize,
     /// Seed of the dealing; the same people are held out together whatever the other seeds. Default 0.
@@ -49,6 +55,10 @@ pub struct Scenario {
     /// Each makes a federation per fold, from other initial weights and other chance. Default one, 1.
     #[serde(default = "one_seed")]
     pub seeds: Vec<u64>,
+    /// Label-efficiency curve: for each number, federations in which only so many of the training people take part,
+    /// others for every seed and fold. Default none.
+    #[serde(default)]
+    pub curve: Vec<usize>,
     /// What a reader of the report has to know; shown on it.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -85,6 +95,8 @@ pub struct Baselines {
     pub central: bool,
     /// Passes of central training; 0 for as many as the federation makes (rounds times steps). Default 0.
     pub central_passes: u32,
+    /// The federation again, from random weights; needs a `foundation`. Default false.
+    pub scratch: bool,
     /// Negative control: central training on nights whose labels were shuffled. Default true.
     pub shuffled: bool,
     /// Negative control: one's own night with epochs dealt out at random, beside the same night cut in time. The
@@ -100,6 +112,7 @@ impl Default for Baselines {
             donors: 3,
             central: true,
             central_passes: 0,
+            scratch: false,
             shuffled: true,
             leak: false,
         }
@@ -152,7 +165,12 @@ impl Scenario {
         let name = || path.display().to_string();
         let text =
             std::fs::read_to_string(path).map_err(|source| ScenarioError::Read { path: name(), source })?;
-        Self::from_text(&text).map_err(|source| ScenarioError::Config { path: name(), source })
+        let mut scenario =
+            Self::from_text(&text).map_err(|source| ScenarioError::Config { path: name(), source })?;
+        if let (Origin::File(file), Some(folder)) = (&mut scenario.foundation, path.parent()) {
+            *file = folder.join(&*file);
+        }
+        Ok(scenario)
     }
 
     /// The scenario of `somnus-sim demo`.
@@ -195,14 +213,23 @@ impl Scenario {
         if self.name.is_empty() || self.name.len() > 100 {
             return refuse("name", "1 to 100 characters are needed".into());
         }
-        if !(2..=1000).contains(&self.folds) {
-            return refuse("folds", format!("{} is not within 2 to 1,000", self.folds));
+        if self.folds == 1 || self.folds > 1000 {
+            return refuse("folds", format!("{} is neither 0 nor within 2 to 1,000", self.folds));
         }
         if self.seeds.is_empty() || self.seeds.len() > 100 {
             return refuse("seeds", format!("{} seeds, not 1 to 100", self.seeds.len()));
         }
         if let Some(twice) = (1..self.seeds.len()).find(|n| self.seeds[..*n].contains(&self.seeds[*n])) {
             return refuse("seeds", format!("{} is there twice", self.seeds[twice]));
+        }
+        if self.curve.contains(&0) {
+            return refuse("curve", "0 people train nothing".into());
+        }
+        if self.baselines.scratch && self.foundation == Origin::None {
+            return refuse(
+                "baselines.scratch",
+                "without a foundation every federation is from scratch".into(),
+            );
         }
         if let DataConfig::Synthetic(cohort) = &self.data
             && !(1..=100_000).contains(&cohort.people)
@@ -267,6 +294,7 @@ mod tests {
             "smoke",
             "storm",
             "strategies",
+            "sleep-accel-train",
         ] {
             assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
         }
@@ -315,7 +343,7 @@ mod tests {
                 "unknown key `peple`; did you mean `people`?",
             ),
             ("seeds = [4, 4]\n".to_owned() + base, "`seeds`: 4 is there twice"),
-            ("folds = 1\n".to_owned() + base, "`folds`: 1 is not within 2 to 1,000"),
+            ("folds = 1\n".to_owned() + base, "`folds`: 1 is neither 0 nor within 2 to 1,000"),
             ("task = 'five'\n".to_owned() + base, "line 1: unknown variant `five`"),
             (base.to_owned() + "rounds = 0\n", "`federation.rounds`"),
             (base.to_owned() + "[net]\nwidth = 33\n", "`net`: net.width"),

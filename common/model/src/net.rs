@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use somnus_protocol::moments::Embedding;
+use somnus_signals::Task;
 
 use crate::block::{Block, BlockTape, Dropout};
 use crate::config::{DeviceKind, NetConfig};
@@ -31,6 +32,12 @@ pub(crate) struct Tape {
 impl Net {
     pub(crate) fn new(config: NetConfig, device: DeviceKind) -> Self {
         Self { layout: Arc::new(Layout::new(&config)), config, device: device.open() }
+    }
+
+    /// The same network with a head for `task`; everything before the head keeps its place.
+    pub(crate) fn for_task(&self, task: Task) -> Self {
+        let config = NetConfig { task, ..self.config.clone() };
+        Self { layout: Arc::new(Layout::new(&config)), config, device: self.device.clone() }
     }
 
     pub(crate) fn classes(&self) -> usize {

@@ -109,7 +109,7 @@ pub(crate) struct AdapterPlaces {
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     params: Vec<Param>,
-    len: usize,
+    pub(crate) len: usize,
     /// All stream encoders and the time encoding as one matrix, `[inputs, C]`; see [`Layout::inputs`].
     pub(crate) input: Range<usize>,
     /// `[C]`.
@@ -342,7 +342,7 @@ impl Layout {
 #[derive(Default)]
 struct Builder {
     params: Vec<Param>,
-    len: usize,
+    pub(crate) len: usize,
 }
 
 impl Builder {

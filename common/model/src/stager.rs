@@ -1,6 +1,7 @@
 //! A network with its weights: it predicts, it trains, it becomes a checkpoint and comes back from one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use somnus_protocol::checkpoint::{Checkpoint, FORMAT, Manifest};
 use somnus_protocol::moments::Embedding;
 use somnus_protocol::plan::{TrainPlan, TrainableSet};
-use somnus_signals::{Night, Task};
+use somnus_signals::{Night, Stage, Task};
 
 use crate::config::{DeviceKind, NetConfig};
 use crate::error::ModelError;
@@ -130,6 +131,31 @@ impl Stager {
     /// What the network tells apart.
     pub fn task(&self) -> Task {
         self.net.config.task
+    }
+
+    /// The same body for another task. A class's column of the head is the mean of the columns of the classes that its
+    /// stages had before.
+    #[must_use]
+    pub fn for_task(&self, task: Task) -> Self {
+        let before = self.net.config.task;
+        let net = self.net.for_task(task);
+        let (body, width) = (net.layout.head.start, self.net.config.width);
+        let mut weights = vec![0.0; net.layout.len];
+        weights[..body].copy_from_slice(&self.weights[..body]);
+        for class in 0..task.classes() {
+            let stages = Stage::ALL.into_iter().filter(|stage| task.class_of(*stage) == class);
+            let parents: BTreeSet<usize> = stages.map(|stage| before.class_of(stage)).collect();
+            let mean = |row: Range<usize>| {
+                let row = &self.weights[row];
+                parents.iter().map(|parent| row[*parent]).sum::<f32>() / parents.len() as f32
+            };
+            for channel in 0..width {
+                let row = self.net.layout.head.start + channel * before.classes();
+                weights[body + channel * task.classes() + class] = mean(row..row + before.classes());
+            }
+            weights[net.layout.head_bias.start + class] = mean(self.net.layout.head_bias.clone());
+        }
+        Self { net, weights }
     }
 
     /// The number of all weights.

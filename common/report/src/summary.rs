@@ -11,6 +11,7 @@
 //! rows[]        { name, pooled { accuracy, kappa, macro_f1, n }, per_subject { kappa { n, mean, sd }, ... },
 //!                 interval { kappa { low, high, level }, ... }, seeds { kappa[], n, mean, sd }, note, confusion, subjects }
 //! comparisons[] { row, baseline, subjects, kappa_difference, interval, wilcoxon { n, positive_ranks, p } }
+//! merged        { task: metrics }: the last row's predictions with fewer classes
 //! clients[]     { id, role, metrics, confusion, nights[] { id, truth[], predicted[], ..statistics { extent, .. }, notes[] }, notes[] }
 //! discrepancies[] { measure, unit, reference, device, bias, sd, lower, upper, ... }
 //! rounds[]      { round, version, cohort, reported, mean_loss, examples, evaluation, seconds, bytes_up, bytes_down, aborted }
@@ -27,6 +28,7 @@ use crate::agreement::{Discrepancy, Size, discrepancies};
 use crate::night::{NightOptions, NightStatistics};
 use crate::{ClientResult, Comparison, Metrics, Row, Staging};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The schema this version of the crate writes.
 pub const SCHEMA: u32 = 1;
@@ -65,6 +67,9 @@ pub struct Summary {
     /// Rows against rows.
     #[serde(default)]
     pub comparisons: Vec<Comparison>,
+    /// Pooled scores of the last row's predictions with the classes of coarser tasks, by the task's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub merged: BTreeMap<String, Metrics>,
     /// One entry per client evaluated.
     pub clients: Vec<ClientResult>,
     /// Discrepancy of each night measure over the clients.
@@ -133,6 +138,7 @@ impl Summary {
             config: serde_json::Value::Null,
             rows: Vec::new(),
             comparisons: Vec::new(),
+            merged: BTreeMap::new(),
             clients: Vec::new(),
             discrepancies: Vec::new(),
             rounds: Vec::new(),

@@ -47,6 +47,17 @@ pub fn run(summary: &Summary) -> String {
             spread.join(", ")
         ));
     }
+    if let Some(last) = summary.rows.last() {
+        for (task, metrics) in &summary.merged {
+            out.push_str(&format!(
+                "{} read as {task}: accuracy {}, kappa {}, macro-F1 {}\n",
+                last.name,
+                number(metrics.accuracy),
+                number(metrics.kappa),
+                number(metrics.macro_f1)
+            ));
+        }
+    }
     for excluded in &summary.excluded {
         out.push_str(&format!("left out {}: {}\n", excluded.id, excluded.reason));
     }

@@ -10,6 +10,7 @@ use somnus_sim::federation::Outcome;
 use somnus_sim::network::WorldConfig;
 use somnus_sim::recipe::recipe;
 use somnus_sim::scenario::Scenario;
+use somnus_sim::start::Start;
 use somnus_sim::transport::Transport;
 
 fn smoke() -> Scenario {
@@ -23,7 +24,7 @@ fn release(transport: Transport, wire: bool, jobs: usize, seed: u64) -> Outcome 
 
 fn release_of(scenario: &Scenario, transport: Transport, wire: bool, jobs: usize, seed: u64) -> Outcome {
     let people = People::of(scenario, None).unwrap();
-    let recipe = recipe(scenario, &people, &people.folds[0], seed).unwrap();
+    let recipe = recipe(scenario, &Start::Random, &people, &people.folds[0], seed).unwrap();
     let world = WorldConfig { wire, ..scenario.world.clone() };
     transport.run(&recipe.federation, &world, jobs, &mut ()).unwrap()
 }
@@ -81,7 +82,7 @@ fn what_clients_count_is_what_the_release_scores() {
     let scenario = smoke();
     let people = People::of(&scenario, None).unwrap();
     let fold = &people.folds[1];
-    let recipe = recipe(&scenario, &people, fold, 1).unwrap();
+    let recipe = recipe(&scenario, &Start::Random, &people, fold, 1).unwrap();
     let outcome = Transport::Memory.run(&recipe.federation, &scenario.world, 2, &mut ()).unwrap();
     let foundation = Checkpoint::from_bytes(&recipe.federation.start.foundation).unwrap();
     let mut stager = Stager::from_checkpoint(&foundation, scenario.device).unwrap();

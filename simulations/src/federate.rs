@@ -1,0 +1,295 @@
+//! The federations of a scenario, one for each seed and fold, and how their releases do on held-out people.
+
+use std::collections::BTreeMap;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use somnus_model::{ModelError, Stager};
+use somnus_protocol::checkpoint::{Checkpoint, CheckpointError, floats};
+use somnus_protocol::coordinator::Event;
+use somnus_protocol::ids::{ClientId, Digest, Round};
+use somnus_protocol::participant;
+use somnus_protocol::record::{Outcome as RoundOutcome, RoundRecord};
+use somnus_protocol::time::Instant;
+use somnus_report::{
+    ClientResult, Confusion, ConfusionError, Metrics, NightOptions, NightResult, RoundResult, RowError,
+    Staging,
+};
+use somnus_signals::split::Fold;
+use somnus_signals::{Night, PersonId, StreamKind, Task};
+
+use crate::baselines::{BaselineError, Scores, score};
+use crate::cohort::People;
+use crate::federation::{Observer, Outcome};
+use crate::progress::Progress;
+use crate::recipe::{Recipe, RecipeError, client_id, recipe};
+use crate::scenario::Scenario;
+use crate::start::Start;
+use crate::transport::{Transport, TransportError};
+
+/// The name of the row that everything is compared with.
+pub(crate) const FEDERATED: &str = "federated";
+
+/// The group of clients that no training sees.
+pub(crate) const HELD_OUT: &str = "held-out";
+
+/// How a study is run; none of it changes a number.
+#[derive(Clone, Copy, Debug)]
+pub struct Means {
+    /// How messages travel.
+    pub transport: Transport,
+    /// Threads that train.
+    pub jobs: usize,
+}
+
+/// A release, for comparing runs bit by bit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ReleaseId {
+    /// The federation's seed.
+    pub seed: u64,
+    /// Its fold, from 0.
+    pub fold: usize,
+    /// SHA-256 of the last release's weights.
+    pub sha256: String,
+}
+
+/// Why a study came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StudyError {
+    /// The federation cannot be set up.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The federation cannot end.
+    #[error("fold {fold}, seed {seed}: {source}")]
+    Federation {
+        /// The fold, from 0.
+        fold: usize,
+        /// The seed.
+        seed: u64,
+        /// Why.
+        source: TransportError,
+    },
+    /// A row of the table.
+    #[error("row `{row}`: {source}")]
+    Baseline {
+        /// Its name.
+        row: &'static str,
+        /// Why.
+        source: BaselineError,
+    },
+    /// The release cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The foundation cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Scores that do not fit together.
+    #[error(transparent)]
+    Row(#[from] RowError),
+    /// Counts that do not fit together.
+    #[error(transparent)]
+    Count(#[from] ConfusionError),
+}
+
+/// What the federations came to.
+pub(crate) struct Federated {
+    /// For each seed, the held-out people's counts.
+    pub(crate) scores: Vec<Scores>,
+    pub(crate) clients: Vec<ClientResult>,
+    pub(crate) rounds: Vec<RoundResult>,
+    pub(crate) releases: Vec<ReleaseId>,
+    /// The network of the last federation's last release.
+    pub(crate) stager: Option<Stager>,
+}
+
+/// Every fold and seed, with all training people or `number` of them.
+pub(crate) fn federate(
+    scenario: &Scenario,
+    origin: &Start,
+    people: &People,
+    number: Option<usize>,
+    means: Means,
+    progress: &Progress,
+) -> Result<Federated, StudyError> {
+    let mut all = Federated {
+        scores: Vec::new(),
+        clients: Vec::new(),
+        rounds: Vec::new(),
+        releases: Vec::new(),
+        stager: None,
+    };
+    for (at, seed) in scenario.seeds.iter().copied().enumerate() {
+        let mut scores = Scores::new();
+        let mut histories = Vec::new();
+        for (index, fold) in people.folds.iter().enumerate() {
+            let chosen = number.map(|number| fewer(fold, number, seed ^ ((index as u64) << 32)));
+            let fold = chosen.as_ref().unwrap_or(fold);
+            let recipe = recipe(scenario, origin, people, fold, seed)?;
+            let some = number.map_or(String::new(), |number| format!("{number} people, "));
+            let place = format!("{some}fold {}/{}, seed {seed}", index + 1, people.folds.len());
+            let mut watch = Watch {
+                progress,
+                steps: u64::from(recipe.rules.plan.steps_over(1)),
+                rounds: recipe.rules.rounds,
+                place,
+            };
+            let outcome = means
+                .transport
+                .run(&recipe.federation, &scenario.world, means.jobs, &mut watch)
+                .map_err(|source| StudyError::Federation { fold: index, seed, source })?;
+            let sha256 = Digest::of(&outcome.weights).to_hex();
+            all.releases.push(ReleaseId { seed, fold: index, sha256 });
+            let stager = released(&recipe, &outcome, scenario)?;
+            let scored =
+                score(people, &fold.test, scenario.task, |night| Ok(stager.predict(night)?.argmax()));
+            scores.extend(scored.map_err(|source| StudyError::Baseline { row: FEDERATED, source })?);
+            if at == 0 {
+                for person in &fold.test {
+                    let nights: Vec<&Night> = people.nights_of(person).map(|night| &**night).collect();
+                    all.clients.push(client_result(client_id(person).as_str(), HELD_OUT, &nights, &stager)?);
+                }
+                // Nothing else of a federation outlives it: trainers hold whole nights.
+                histories.push((fold.test.clone(), outcome.rounds));
+            }
+            all.stager = Some(stager);
+        }
+        if at == 0 {
+            all.rounds = merged_rounds(&histories)?;
+        }
+        all.scores.push(scores);
+    }
+    all.clients.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(all)
+}
+
+/// The network of a federation's last release.
+fn released(recipe: &Recipe, outcome: &Outcome, scenario: &Scenario) -> Result<Stager, StudyError> {
+    let foundation = Checkpoint::from_bytes(&recipe.federation.start.foundation)?;
+    let mut stager = Stager::from_checkpoint(&foundation, scenario.device)?;
+    stager.set_trainable(recipe.rules.plan.trainable, &floats(&outcome.weights))?;
+    Ok(stager)
+}
+
+/// One person's nights, staged.
+pub(crate) fn client_result(
+    id: &str,
+    group: &str,
+    nights: &[&Night],
+    stager: &Stager,
+) -> Result<ClientResult, StudyError> {
+    let task = stager.task();
+    let staging = staging(task);
+    let mut results = Vec::new();
+    for night in nights {
+        let truth = night.classes(task).into_iter().map(|class| class.map(|c| c as u8)).collect();
+        let predicted = stager.predict(night)?.argmax().into_iter().map(|c| Some(c as u8)).collect();
+        let mut result = NightResult::new(&night.name, truth, predicted, &staging, NightOptions::default());
+        result.notes = quality_notes(night);
+        results.push(result);
+    }
+    Ok(ClientResult::from_nights(id, group, results, &staging)?)
+}
+
+fn quality_notes(night: &Night) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (stream, coverage) in &night.quality.coverage {
+        if *coverage < 0.99 {
+            notes.push(format!("{stream} in {:.0} % of the epochs", coverage * 100.0));
+        }
+    }
+    for stream in [StreamKind::Hr, StreamKind::Activity, StreamKind::Posture] {
+        if !night.features.contains_key(&stream) {
+            notes.push(format!("no {stream}"));
+        }
+    }
+    notes
+}
+
+/// The rounds of the first seed, all folds together: every held-out person is scored by the federation that never
+/// saw that person.
+fn merged_rounds(
+    histories: &[(Vec<PersonId>, Vec<RoundRecord>)],
+) -> Result<Vec<RoundResult>, ConfusionError> {
+    let mut by_round: BTreeMap<Round, Vec<(&[PersonId], &RoundRecord)>> = BTreeMap::new();
+    for (held_out, rounds) in histories {
+        for record in rounds {
+            by_round.entry(record.round).or_default().push((held_out, record));
+        }
+    }
+    let merge = |(round, records): (Round, Vec<(&[PersonId], &RoundRecord)>)| {
+        let mut result = RoundResult { round: round.0, ..RoundResult::default() };
+        let (mut loss, mut held_out): (f64, Option<Confusion>) = (0.0, None);
+        let mut aborted = 0;
+        for (people, record) in &records {
+            result.cohort += record.cohort.len() as u32;
+            result.reported += record.counted.len() as u32;
+            result.examples += record.examples;
+            loss += f64::from(record.loss) * record.examples as f64;
+            result.seconds += record.millis as f64 / 1e3 / records.len() as f64;
+            result.bytes_up += record.bytes_up;
+            result.bytes_down += record.bytes_down;
+            match &record.outcome {
+                RoundOutcome::Released(version) => result.version = result.version.max(version.0),
+                RoundOutcome::Aborted(why) => {
+                    aborted += 1;
+                    result.aborted = Some(format!("{aborted} of {} folds: {why}", records.len()));
+                }
+            }
+            for person in *people {
+                let Some(evaluation) = record.evaluations.get(&client_id(person)) else { continue };
+                let classes = usize::from(evaluation.classes);
+                let counts = evaluation.confusion.chunks_exact(classes);
+                let rows: Vec<Vec<u64>> =
+                    counts.map(|r| r.iter().copied().map(u64::from).collect()).collect();
+                let confusion = Confusion::try_from(rows)?;
+                match &mut held_out {
+                    Some(sum) => sum.merge(&confusion)?,
+                    None => held_out = Some(confusion),
+                }
+            }
+        }
+        result.mean_loss = (result.examples > 0).then(|| loss / result.examples as f64);
+        result.evaluation = held_out.as_ref().map(Metrics::of);
+        Ok(result)
+    };
+    by_round.into_iter().map(merge).collect()
+}
+
+/// The fold with `number` of its training people, others for every seed.
+fn fewer(fold: &Fold, number: usize, seed: u64) -> Fold {
+    let mut train = fold.train.clone();
+    train.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    train.truncate(number);
+    train.sort();
+    Fold { train, test: fold.test.clone() }
+}
+
+/// What class codes mean in reports.
+#[must_use]
+pub fn staging(task: Task) -> Staging {
+    Staging::new(task.class_names(), task != Task::SleepWake)
+}
+
+/// Tells the progress bar.
+struct Watch<'a> {
+    progress: &'a Progress,
+    steps: u64,
+    rounds: u64,
+    place: String,
+}
+
+impl Observer for Watch<'_> {
+    fn server(&mut self, _: Instant, event: &Event) {
+        if let Event::Released(version, _) = event {
+            self.progress.tell(format!("{}: release {version} of {}", self.place, self.rounds));
+        }
+    }
+
+    fn client(&mut self, _: Instant, _: &ClientId, event: &participant::Event) {
+        if let participant::Event::Trained { .. } = event {
+            self.progress.steps(self.steps);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a federation starts from: random weights, the model that ships, or a file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use somnus_model::{DeviceKind, Stager};
+use somnus_protocol::checkpoint::Checkpoint;
+use somnus_protocol::seed::{Label, Seed};
+
+use crate::recipe::RecipeError;
+use crate::scenario::Scenario;
+
+/// The foundation model that ships; `models/README.md` is its card.
+pub const BASE: &[u8] = include_bytes!("../../models/somnus-base.safetensors");
+
+/// Where the first weights come from, as a scenario says it: `"none"`, `"base"` or the path of a checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Origin {
+    /// Random weights of the scenario's network, from the federation's seed.
+    #[default]
+    None,
+    /// [`BASE`].
+    Base,
+    /// A checkpoint.
+    File(PathBuf),
+}
+
+impl From<String> for Origin {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "none" => Self::None,
+            "base" => Self::Base,
+            _ => Self::File(text.into()),
+        }
+    }
+}
+
+impl From<Origin> for String {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::None => "none".into(),
+            Origin::Base => "base".into(),
+            Origin::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// Why there is nothing to start from.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct StartError {
+    /// The checkpoint.
+    pub path: String,
+    /// What is wrong with it.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// A loaded [`Origin`].
+#[derive(Clone)]
+pub enum Start {
+    /// Random weights.
+    Random,
+    /// A foundation model.
+    Foundation(Arc<Foundation>),
+}
+
+/// A foundation model and its file.
+pub struct Foundation {
+    file: Bytes,
+    name: String,
+    stager: Stager,
+}
+
+impl Start {
+    /// Reads the origin; files are read once, here.
+    ///
+    /// # Errors
+    /// [`StartError`] naming the file.
+    pub fn load(origin: &Origin, device: DeviceKind) -> Result<Self, StartError> {
+        match origin {
+            Origin::None => Ok(Self::Random),
+            Origin::Base => foundation("models/somnus-base.safetensors", BASE, device),
+            Origin::File(path) => {
+                let name = path.display().to_string();
+                let bytes = std::fs::read(path)
+                    .map_err(|error| StartError { path: name.clone(), source: error.into() })?;
+                foundation(&name, &bytes, device)
+            }
+        }
+    }
+
+    /// The checkpoint that a federation of this scenario and seed starts from.
+    ///
+    /// # Errors
+    /// [`RecipeError`] if the scenario describes no network.
+    pub fn checkpoint(&self, scenario: &Scenario, seed: u64) -> Result<Bytes, RecipeError> {
+        let initial = Seed::from_number(seed).derive(Label::Initialisation, b"").number();
+        let (name, training, stager) = match self {
+            Self::Random => {
+                let stager = Stager::new(&scenario.net, initial, scenario.device)?;
+                ("somnus-initial", "none: random weights".to_owned(), stager)
+            }
+            Self::Foundation(model) if model.stager.task() == scenario.task => return Ok(model.file.clone()),
+            Self::Foundation(model) => {
+                let training = format!("{}, its head merged to {}", model.name, scenario.task);
+                ("somnus-merged", training, model.stager.for_task(scenario.task))
+            }
+        };
+        let provenance = BTreeMap::from([
+            ("training".to_owned(), training),
+            ("scenario".to_owned(), scenario.name.clone()),
+            ("seed".to_owned(), seed.to_string()),
+        ]);
+        Ok(stager.to_checkpoint(name, provenance).to_bytes()?.into())
+    }
+}
+
+fn foundation(name: &str, bytes: &[u8], device: DeviceKind) -> Result<Start, StartError> {
+    let wrong = |source| StartError { path: name.to_owned(), source };
+    let checkpoint = Checkpoint::from_bytes(bytes).map_err(|error| wrong(error.into()))?;
+    let stager = Stager::from_checkpoint(&checkpoint, device).map_err(|error| wrong(error.into()))?;
+    let file = Bytes::copy_from_slice(bytes);
+    Ok(Start::Foundation(Arc::new(Foundation { file, name: checkpoint.manifest.name, stager })))
+}
