@@ -18,7 +18,7 @@ use crate::cohort::People;
 use crate::progress::Progress;
 use crate::recipe::RecipeError;
 use crate::scenario::Scenario;
-use crate::start::Start;
+use crate::start::{Origin, Start};
 use crate::time_only::TimeOnly;
 
 /// Counts of each held-out person.
@@ -62,6 +62,8 @@ pub enum Baseline {
     Majority,
     /// Nothing but the time.
     TimeOnly,
+    /// What training starts from, as it is.
+    Foundation,
     /// Somebody else's own-night model.
     Local,
     /// All training nights together.
@@ -87,6 +89,7 @@ impl Baseline {
         match self {
             Self::Majority => "majority",
             Self::TimeOnly => "time-of-night only",
+            Self::Foundation => "foundation alone",
             Self::Local => "local-only",
             Self::Central => "central",
             Self::Shuffled => "shuffled labels",
@@ -100,6 +103,7 @@ impl Baseline {
     pub fn note(self, donors: usize) -> Option<String> {
         match self {
             Self::Majority | Self::TimeOnly | Self::Central => None,
+            Self::Foundation => Some("no training on any of these people".into()),
             Self::Local => Some(format!("one other person's model, counts of {donors} together")),
             Self::Shuffled => Some(format!("negative control, at most {SHUFFLED_PASSES} passes")),
             Self::OwnLater => Some("other epochs than the rows above".into()),
@@ -114,6 +118,7 @@ impl Baseline {
         let all = [
             (wanted.majority, Self::Majority),
             (wanted.time_only, Self::TimeOnly),
+            (scenario.foundation != Origin::None, Self::Foundation),
             (wanted.donors > 0, Self::Local),
             (wanted.shuffled, Self::Shuffled),
             (wanted.leak, Self::OwnLater),
@@ -128,7 +133,7 @@ impl Baseline {
     pub fn steps(self, scenario: &Scenario, nights: usize, held_out: usize) -> u64 {
         let passes = u64::from(scenario.passes());
         match self {
-            Self::Majority | Self::TimeOnly => 0,
+            Self::Majority | Self::TimeOnly | Self::Foundation => 0,
             Self::Local => passes * scenario.baselines.donors as u64,
             Self::Central => passes * nights as u64,
             Self::Shuffled => u64::from(SHUFFLED_PASSES.min(scenario.passes())) * nights as u64,
@@ -144,6 +149,7 @@ impl Baseline {
         match self {
             Self::Majority => bench.majority(),
             Self::TimeOnly => bench.time_only(),
+            Self::Foundation => bench.foundation(),
             Self::Local => bench.local(),
             Self::Central => bench.central(false),
             Self::Shuffled => bench.central(true),
@@ -171,6 +177,11 @@ impl Bench {
         let nights = self.people.nights_of_all(&self.fold.train);
         let model = TimeOnly::fit(&nights, self.task(), self.seed);
         score(&self.people, &self.fold.test, self.task(), |night| Ok(model.predict(&night.time)))
+    }
+
+    fn foundation(&self) -> Result<Scores, BaselineError> {
+        let stager = self.initial()?;
+        score(&self.people, &self.fold.test, self.task(), |night| Ok(stager.predict(night)?.argmax()))
     }
 
     fn local(&self) -> Result<Scores, BaselineError> {

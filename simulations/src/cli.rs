@@ -24,6 +24,8 @@ pub enum Command {
     Run(RunArgs),
     /// Score a checkpoint on a folder of labelled nights.
     Evaluate(EvaluateArgs),
+    /// Print finished runs as a page of Markdown tables.
+    Results(ResultsArgs),
     /// Write a cohort of synthetic people in the layout that `run --data` and somnus-client read.
     Synth(SynthArgs),
     /// Write the model that a federation starts from.
@@ -79,6 +81,14 @@ pub struct EvaluateArgs {
     /// Where the reports go.
     #[arg(long)]
     pub out: PathBuf,
+}
+
+/// Arguments of `results`.
+#[derive(Args, Debug)]
+pub struct ResultsArgs {
+    /// Folders with a `summary.json`, in the order of the page.
+    #[arg(required = true)]
+    pub runs: Vec<PathBuf>,
 }
 
 /// Arguments of `synth`.

@@ -8,9 +8,11 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use somnus_model::DeviceKind;
 use somnus_report::Summary;
-use somnus_report::{output, table};
+use somnus_report::{markdown, output, table};
 use somnus_signals::{sleep_accel, synthetic};
-use somnus_sim::cli::{BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, SynthArgs};
+use somnus_sim::cli::{
+    BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, ResultsArgs, SynthArgs,
+};
 use somnus_sim::cohort::People;
 use somnus_sim::evaluate::{Model, evaluate as score};
 use somnus_sim::federate::Means;
@@ -59,6 +61,7 @@ fn command(command: Command) -> anyhow::Result<()> {
             study(scenario, args.data.as_deref(), &out, args.seed, means)
         }
         Command::Evaluate(args) => evaluate(&args),
+        Command::Results(args) => results(&args),
         Command::Synth(args) => synth(&args),
         Command::Foundation(args) => foundation(&args),
         Command::Bench(args) => bench(&args),
@@ -98,6 +101,16 @@ fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     let model = Model::load(&args.model, DeviceKind::Flex)?;
     probe(&args.out)?;
     report(&args.out, score(&model, &args.data, start)?)
+}
+
+fn results(args: &ResultsArgs) -> anyhow::Result<()> {
+    for folder in &args.runs {
+        let file = folder.join("summary.json");
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let summary = Summary::from_json(&text).with_context(|| file.display().to_string())?;
+        writeln!(std::io::stdout(), "{}", markdown::run(&summary))?;
+    }
+    Ok(())
 }
 
 /// Writes the reports and shows the table.

@@ -295,6 +295,7 @@ mod tests {
             "storm",
             "strategies",
             "sleep-accel-train",
+            "sleep-accel-few",
         ] {
             assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
         }

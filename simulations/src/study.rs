@@ -136,9 +136,9 @@ fn steps(scenario: &Scenario, people: &People) -> u64 {
         .sum()
 }
 
-/// Negative controls need no spread.
+/// Negative controls need no spread; what does not train has none.
 fn first_seed_only(row: Baseline) -> bool {
-    matches!(row, Baseline::Shuffled | Baseline::OwnLater | Baseline::OwnLeak)
+    matches!(row, Baseline::Foundation | Baseline::Shuffled | Baseline::OwnLater | Baseline::OwnLeak)
 }
 
 /// The rows that need no federation, all folds and seeds side by side on the pool.

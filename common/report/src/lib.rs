@@ -37,6 +37,7 @@ mod client_report;
 mod confusion;
 pub mod csv;
 pub mod html;
+pub mod markdown;
 mod metrics;
 pub mod night;
 pub mod output;

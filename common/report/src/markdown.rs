@@ -1,0 +1,91 @@
+//! A run as a section of a Markdown page.
+
+use std::fmt::Write;
+
+use crate::{Interval, Summary};
+
+/// Heading, table of rows, comparisons, merged tasks, who was left out and the notes. Fractions with three digits; a
+/// dash where a number is undefined.
+#[must_use]
+pub fn run(summary: &Summary) -> String {
+    let mut out = format!("## {}\n\n", summary.name);
+    let _ = writeln!(
+        out,
+        "{} stages; seeds {}; {:.0} s.\n",
+        summary.staging.classes.join("/"),
+        list(summary.seeds.iter().map(u64::to_string)),
+        summary.seconds
+    );
+    out.push_str("| row | kappa [95 % interval over people] | sd over seeds | macro-F1 | accuracy | kappa per person | people | note |\n");
+    out.push_str("|---|---|---|---|---|---|---|---|\n");
+    for row in &summary.rows {
+        let person = &row.per_subject.kappa;
+        let _ = writeln!(
+            out,
+            "| {} | {}{} | {} | {} | {} | {} ± {} | {} | {} |",
+            row.name,
+            number(row.pooled.kappa),
+            row.interval.kappa.map_or(String::new(), |i| format!(" {}", interval(i))),
+            number(row.seeds.spread.sd),
+            number(row.pooled.macro_f1),
+            number(row.pooled.accuracy),
+            number(person.mean),
+            number(person.sd),
+            row.subjects.len(),
+            row.note.as_deref().unwrap_or("")
+        );
+    }
+    if !summary.comparisons.is_empty() {
+        out.push_str(
+            "\n| kappa, the same people | difference [95 % interval] | Wilcoxon p |\n|---|---|---|\n",
+        );
+        for compared in &summary.comparisons {
+            let noise = compared.interval.is_none_or(|i| i.low <= 0.0 && i.high >= 0.0);
+            let _ = writeln!(
+                out,
+                "| {} minus {} | {}{}{} | {} |",
+                compared.row,
+                compared.baseline,
+                number(compared.kappa_difference),
+                compared.interval.map_or(String::new(), |i| format!(" {}", interval(i))),
+                if noise { ", noise" } else { "" },
+                number(compared.wilcoxon.as_ref().map(|test| test.p))
+            );
+        }
+    }
+    if let (false, Some(last)) = (summary.merged.is_empty(), summary.rows.last()) {
+        out.push('\n');
+        for (task, metrics) in &summary.merged {
+            let _ = writeln!(
+                out,
+                "- *{}* read as {task}: kappa {}, macro-F1 {}, accuracy {}",
+                last.name,
+                number(metrics.kappa),
+                number(metrics.macro_f1),
+                number(metrics.accuracy)
+            );
+        }
+    }
+    if !(summary.excluded.is_empty() && summary.notes.is_empty()) {
+        out.push('\n');
+    }
+    for excluded in &summary.excluded {
+        let _ = writeln!(out, "- left out {}: {}", excluded.id, excluded.reason);
+    }
+    for note in &summary.notes {
+        let _ = writeln!(out, "- {note}");
+    }
+    out
+}
+
+fn interval(interval: Interval) -> String {
+    format!("[{:.3}, {:.3}]", interval.low, interval.high)
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.3}"))
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
