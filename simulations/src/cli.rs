@@ -30,6 +30,8 @@ pub enum Command {
     Synth(SynthArgs),
     /// Write the model that a federation starts from.
     Foundation(FoundationArgs),
+    /// Make a foundation model from public recordings, without labels.
+    Pretrain(PretrainArgs),
     /// Measure seconds a round, or the server's memory.
     Bench(BenchArgs),
 }
@@ -120,6 +122,20 @@ pub struct FoundationArgs {
     /// The seed of its random weights; the scenario's first if not given.
     #[arg(long)]
     pub seed: Option<u64>,
+}
+
+/// Arguments of `pretrain`.
+#[derive(Args, Debug)]
+pub struct PretrainArgs {
+    /// The stages, a TOML file.
+    pub config: PathBuf,
+    /// The folder that holds the public sets, where a stage asks for one: crisdb, mmash, wisdm-watch, stress-predict,
+    /// mitdb.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Where the model and its record go. What an interrupted run left there is taken up.
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 /// Arguments of `bench`.

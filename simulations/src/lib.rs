@@ -11,6 +11,7 @@
 //! * [`federate`] runs the federations of all folds and seeds, [`baselines`] and [`time_only`] make the other rows of the
 //!   table, [`merge`] reads four stages as fewer, [`study`] is all of it, with one summary;
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint on any folder;
+//! * [`pretrain`] makes the foundation that a federation starts from;
 //! * [`bench`](mod@bench) and [`memory`] measure; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
 
 pub mod agenda;
@@ -26,6 +27,7 @@ pub mod federation;
 pub mod memory;
 pub mod merge;
 pub mod network;
+pub mod pretrain;
 pub mod progress;
 pub mod quic;
 pub mod recipe;

@@ -11,11 +11,12 @@ use somnus_report::Summary;
 use somnus_report::{markdown, output, table};
 use somnus_signals::{sleep_accel, synthetic};
 use somnus_sim::cli::{
-    BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, ResultsArgs, SynthArgs,
+    BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, PretrainArgs, ResultsArgs, SynthArgs,
 };
 use somnus_sim::cohort::People;
 use somnus_sim::evaluate::{Model, evaluate as score};
 use somnus_sim::federate::Means;
+use somnus_sim::pretrain::{Loaded, Pretraining};
 use somnus_sim::progress::Progress;
 use somnus_sim::scenario::Scenario;
 use somnus_sim::start::Start;
@@ -64,6 +65,7 @@ fn command(command: Command) -> anyhow::Result<()> {
         Command::Results(args) => results(&args),
         Command::Synth(args) => synth(&args),
         Command::Foundation(args) => foundation(&args),
+        Command::Pretrain(args) => pretrain(&args),
         Command::Bench(args) => bench(&args),
     }
 }
@@ -167,6 +169,26 @@ fn foundation(args: &FoundationArgs) -> anyhow::Result<()> {
     }
     std::fs::write(&args.out, &bytes).with_context(|| format!("cannot write {}", args.out.display()))?;
     writeln!(std::io::stdout(), "{} bytes in {}", bytes.len(), args.out.display())?;
+    Ok(())
+}
+
+fn pretrain(args: &PretrainArgs) -> anyhow::Result<()> {
+    let loaded = Loaded::load(&args.config)?;
+    probe(&args.out)?;
+    let announce = |what: &str, steps: u64| {
+        // Nobody may be listening on standard error; that is no reason to stop.
+        let _ = writeln!(std::io::stderr(), "{what}");
+        Progress::new(steps)
+    };
+    let mut pretraining = Pretraining::open(loaded, args.data.as_deref(), &args.out, &announce)?;
+    while pretraining.advance()? {}
+    let record = pretraining.finish()?;
+    let mut stdout = std::io::stdout().lock();
+    for stage in &record.stages {
+        writeln!(stdout, "{} ({:.0} s)", stage.summary(), stage.seconds)?;
+    }
+    let model = args.out.join("foundation.safetensors");
+    writeln!(stdout, "{} bytes in {}", record.model_bytes, model.display())?;
     Ok(())
 }
 

@@ -25,6 +25,9 @@ pub enum ModelError {
     /// A tensor that the architecture needs is not there.
     #[error("the checkpoint has no tensor `{0}`")]
     MissingTensor(String),
+    /// A tensor that is neither the architecture's nor a frozen encoder's.
+    #[error("the checkpoint has a tensor `{0}`, which its architecture does not know")]
+    UnknownTensor(String),
     /// A tensor of another shape than the architecture says.
     #[error("tensor `{name}` has shape {got:?}, the architecture needs {expected:?}")]
     Shape {
@@ -84,6 +87,9 @@ pub enum ModelError {
         /// One past the last epoch asked for.
         end: usize,
     },
+    /// No night at all.
+    #[error("there is no night to learn from")]
+    NoNights,
     /// Nothing to learn from.
     #[error("no night has a scored epoch to train on")]
     NoLabels,

@@ -12,6 +12,7 @@
 //! | `net`, `block`, `adapter`, `conv` | forward and backward |
 //! | `loss`, `optimiser`, `train` | from a night to a step |
 //! | `invariance` | what a client tells of its embeddings |
+//! | `masked`, `course` | hidden measurements to guess; long trainings that can be put away |
 //! | `stager`, `trainer` | what others use |
 //! | `encoder`, `objective` | waveform networks under autodiff, and what they are pretrained for |
 //! | `vector`, `matrix` | loops for wide vectors; the bridge to burn |
@@ -25,11 +26,13 @@ mod block;
 mod config;
 mod context;
 pub mod conv;
+mod course;
 pub mod encoder;
 mod error;
 mod input;
 mod invariance;
 mod loss;
+mod masked;
 mod matrix;
 mod net;
 pub mod objective;
@@ -45,8 +48,10 @@ mod vector;
 /// burn's tensors, for those who drive a step of pretraining: its version is this crate's business.
 pub use burn::tensor;
 pub use config::{DeviceKind, NetConfig};
+pub use course::Course;
 pub use error::ModelError;
 pub use input::Prepared;
+pub use masked::MaskedPlan;
 pub use stager::{Posterior, Stager, one_cycle};
 pub use train::{Embedded, TrainReport};
 pub use trainer::{Foundations, NightPart, NightTrainer};

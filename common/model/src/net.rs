@@ -19,7 +19,7 @@ pub(crate) struct Net {
     pub(crate) config: NetConfig,
     /// Shared by copies: clients of one process train copies of one network.
     pub(crate) layout: Arc<Layout>,
-    device: Device,
+    pub(crate) device: Device,
 }
 
 /// What the backward pass of the body needs.

@@ -84,6 +84,21 @@ impl Stepper {
         }
     }
 
+    /// Steps so far.
+    pub(crate) fn steps(&self) -> i32 {
+        self.steps
+    }
+
+    /// First and second moments; without Adam there are no second ones.
+    pub(crate) fn moments(&self) -> [&[f32]; 2] {
+        [&self.first, &self.second]
+    }
+
+    /// Goes on where another one of the same make was.
+    pub(crate) fn resume(&mut self, steps: i32, [first, second]: [Vec<f32>; 2]) {
+        (self.steps, self.first, self.second) = (steps, first, second);
+    }
+
     fn clip_factor(&self, gradients: &[f32]) -> f32 {
         if self.clip == 0.0 {
             return 1.0;

@@ -230,6 +230,11 @@ impl Layout {
         }
     }
 
+    /// The tensors' names, in the order of the whole network.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.params.iter().map(|param| &param.name)
+    }
+
     /// The sets that this network has.
     pub(crate) fn sets(&self) -> Vec<TrainableSet> {
         self.sets.keys().copied().collect()

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use somnus_protocol::checkpoint::{Checkpoint, FORMAT, Manifest};
+use somnus_protocol::checkpoint::{Checkpoint, FORMAT, Manifest, Tensor};
 use somnus_protocol::moments::Embedding;
 use somnus_protocol::plan::{TrainPlan, TrainableSet};
 use somnus_signals::{Night, Stage, Task};
@@ -26,6 +27,8 @@ const LICENCE: &str = "MIT OR Apache-2.0";
 pub struct Stager {
     net: Net,
     weights: Vec<f32>,
+    /// Encoders of waveforms beside the network: nothing here trains them, they travel with it.
+    frozen: Arc<BTreeMap<String, Tensor>>,
 }
 
 /// What a manifest says of the network's make.
@@ -75,13 +78,14 @@ impl Stager {
         config.check()?;
         let net = Net::new(config.clone(), device);
         let weights = net.layout.start(&mut ChaCha8Rng::seed_from_u64(seed));
-        Ok(Self { net, weights })
+        Ok(Self { net, weights, frozen: Arc::default() })
     }
 
-    /// The network of a checkpoint.
+    /// The network of a checkpoint, with the frozen encoders that lie beside it.
     ///
     /// # Errors
-    /// [`ModelError`] naming the tensor that is missing, of a wrong shape or not finite, or the set whose order differs.
+    /// [`ModelError`] naming the tensor that is missing, unknown, of a wrong shape or not finite, or the set whose order
+    /// differs.
     pub fn from_checkpoint(checkpoint: &Checkpoint, device: DeviceKind) -> Result<Self, ModelError> {
         let architecture = checkpoint.manifest.architecture.clone();
         let Architecture::NightMixer(config) =
@@ -94,7 +98,13 @@ impl Stager {
                 return Err(ModelError::Order(*set));
             }
         }
-        Ok(Self { net, weights })
+        let mut stager = Self { net, weights, frozen: Arc::default() };
+        let mut others = checkpoint.tensors.clone();
+        for name in stager.net.layout.names() {
+            others.remove(name);
+        }
+        stager.add_frozen(others)?;
+        Ok(stager)
     }
 
     /// This network as a checkpoint, with every trainable set that it has.
@@ -114,8 +124,44 @@ impl Stager {
                 trainable: self.net.layout.sets().into_iter().map(names).collect(),
                 embedding: Some(self.net.embedding()),
             },
-            tensors: self.net.layout.tensors(&self.weights),
+            tensors: {
+                let mut tensors = self.net.layout.tensors(&self.weights);
+                tensors.extend(self.frozen.iter().map(|(name, tensor)| (name.clone(), tensor.clone())));
+                tensors
+            },
         }
+    }
+
+    /// Encoders that travel beside the network, by their tensors; no trainable set has them.
+    pub fn frozen(&self) -> &BTreeMap<String, Tensor> {
+        &self.frozen
+    }
+
+    /// Puts frozen tensors beside the network, in the place of those of the same names.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownTensor`] for a name that does not begin with `encoder.`, or is the network's own.
+    pub fn add_frozen(&mut self, tensors: BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+        let own = |name: &String| self.net.layout.names().any(|own| own == name);
+        if let Some(name) = tensors.keys().find(|name| !name.starts_with("encoder.") || own(name)) {
+            return Err(ModelError::UnknownTensor(name.clone()));
+        }
+        Arc::make_mut(&mut self.frozen).extend(tensors);
+        Ok(())
+    }
+
+    pub(crate) fn net(&self) -> &Net {
+        &self.net
+    }
+
+    pub(crate) fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// The same network with other weights, as many as it has.
+    pub(crate) fn with_weights(self, weights: Vec<f32>) -> Self {
+        debug_assert_eq!(self.weights.len(), weights.len());
+        Self { weights, ..self }
     }
 
     /// What the network is built from.

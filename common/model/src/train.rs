@@ -48,7 +48,7 @@ pub struct Embedded {
 }
 
 /// A night that a step can take a view of and learn from.
-trait Lesson {
+pub(crate) trait Lesson {
     fn classes(&self) -> &[Option<u8>];
 
     /// One step's loss; adds to `gradients`. `None` if the view has no scored epoch.
@@ -56,11 +56,11 @@ trait Lesson {
 }
 
 /// What stays the same over the steps, and the generator.
-struct Run<'a> {
-    net: &'a Net,
-    plan: &'a TrainPlan,
-    loss: Loss,
-    rng: ChaCha8Rng,
+pub(crate) struct Run<'a> {
+    pub(crate) net: &'a Net,
+    pub(crate) plan: &'a TrainPlan,
+    pub(crate) loss: Loss,
+    pub(crate) rng: ChaCha8Rng,
 }
 
 impl Lesson for Prepared {

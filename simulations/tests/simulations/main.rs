@@ -2,5 +2,6 @@
 
 mod cli;
 mod parity;
+mod pretrain;
 mod release;
 mod world;

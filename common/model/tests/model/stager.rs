@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use somnus_model::{DeviceKind, ModelError, NetConfig, NightPart, Posterior, Prepared, Stager};
-use somnus_protocol::checkpoint::Checkpoint;
+use somnus_protocol::checkpoint::{Checkpoint, Tensor};
 use somnus_protocol::plan::{Augmentation, Optimiser, Schedule, TrainPlan, TrainableSet};
 use somnus_signals::synthetic::{self, SyntheticConfig};
 use somnus_signals::{Features, Night, NightRules, StreamKind, Task};
@@ -184,6 +184,34 @@ fn a_malformed_checkpoint_names_the_tensor() {
     assert!(order.contains("Full"), "{order}");
     let family = refuse(&|c| c.manifest.architecture = serde_json::json!({"family": "other"}));
     assert!(family.contains("other"), "{family}");
+}
+
+#[test]
+fn frozen_encoders_travel_with_the_network_and_nothing_else_does() {
+    let tensor = |value| Tensor { shape: vec![2], values: vec![value; 2] };
+    let mut stager = stager();
+    for name in ["encoder.hr.weight", "head.extra", "decoder.weight"] {
+        let error = stager.add_frozen([(name.to_owned(), tensor(1.0))].into()).unwrap_err();
+        assert!(matches!(error, ModelError::UnknownTensor(unknown) if unknown == name));
+    }
+    stager.add_frozen([("encoder.accel.stem.bias".to_owned(), tensor(1.0))].into()).unwrap();
+    stager.add_frozen([("encoder.ppg.stem.bias".to_owned(), tensor(3.0))].into()).unwrap();
+    let mut checkpoint = stager.to_checkpoint("x", BTreeMap::new());
+    let listed = checkpoint.manifest.trainable.values().flatten().any(|name| name.contains("stem"));
+    assert!(!listed, "no client trains them");
+
+    // As a federation does: the release goes over the foundation, and the rest stays.
+    let release = vec![0.5; stager.trainable(TrainableSet::Full).unwrap().len()];
+    checkpoint.overlay(TrainableSet::Full, &release).unwrap();
+    let again = Checkpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap();
+    let back = Stager::from_checkpoint(&again, DeviceKind::Flex).unwrap();
+    assert_eq!((back.frozen(), back.trainable(TrainableSet::Full).unwrap()), (stager.frozen(), release));
+    assert_eq!(back.to_checkpoint("x", BTreeMap::new()).tensors, again.tensors);
+
+    let mut strange = again;
+    strange.tensors.insert("adam.first".to_owned(), tensor(0.0));
+    let error = Stager::from_checkpoint(&strange, DeviceKind::Flex).err().unwrap().to_string();
+    assert!(error.contains("a tensor `adam.first`"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! Pretraining from outside: whole, interrupted, and asked for what it cannot do.
+
+use std::path::Path;
+
+use somnus_model::{DeviceKind, Stager};
+use somnus_protocol::checkpoint::Checkpoint;
+use somnus_sim::pretrain::{Loaded, Pretraining, Record};
+use somnus_sim::progress::Progress;
+
+fn smoke() -> Loaded {
+    Loaded::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/sim/pretrain-smoke.toml")).unwrap()
+}
+
+fn silent(_: &str, _: u64) -> Progress {
+    Progress::hidden()
+}
+
+fn open(out: &Path) -> Pretraining<'static> {
+    Pretraining::open(smoke(), None, out, &silent).unwrap()
+}
+
+fn finish(mut pretraining: Pretraining<'_>) -> Record {
+    while pretraining.advance().unwrap() {}
+    pretraining.finish().unwrap()
+}
+
+fn foundation(out: &Path) -> Vec<u8> {
+    std::fs::read(out.join("foundation.safetensors")).unwrap()
+}
+
+#[test]
+fn interrupted_it_ends_with_the_same_bytes_and_losses() {
+    let folder = tempfile::tempdir().unwrap();
+    let (straight, halting) = (folder.path().join("straight"), folder.path().join("halting"));
+    for out in [&straight, &halting] {
+        std::fs::create_dir(out).unwrap();
+    }
+    let whole = finish(open(&straight));
+    // In the middle of each stage, and between the two: they have 60 parts each.
+    for parts in [25, 35, 31] {
+        let mut killed = open(&halting);
+        for _ in 0..parts {
+            assert!(killed.advance().unwrap());
+        }
+    }
+    let record = finish(open(&halting));
+    assert_eq!(foundation(&straight), foundation(&halting));
+    for (a, b) in whole.stages.iter().zip(&record.stages) {
+        assert_eq!((&a.curves, a.steps), (&b.curves, b.steps));
+    }
+    // Done is done: opened once more it has nothing left to do.
+    let mut again = open(&halting);
+    assert!(!again.advance().unwrap());
+    assert_eq!(again.finish().unwrap(), record);
+    let json = std::fs::read_to_string(halting.join("pretrain.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+
+    let masked = &whole.stages[0].curves[0].points;
+    let mean = |points: &[(u32, f32)]| points.iter().map(|p| p.1).sum::<f32>() / points.len() as f32;
+    let (first, last) = (mean(&masked[..10]), mean(&masked[50..]));
+    assert!(last < 0.9 * first, "the masked loss goes from {first} to {last}");
+
+    let checkpoint = Checkpoint::from_bytes(&foundation(&straight)).unwrap();
+    let provenance = &checkpoint.manifest.provenance;
+    assert_eq!(provenance["config_sha256"], smoke().digest.to_hex());
+    assert!(provenance["stage.2"].starts_with("rehearsal: 60 steps, cross-entropy "), "{provenance:?}");
+    let stager = Stager::from_checkpoint(&checkpoint, DeviceKind::Flex).unwrap();
+    assert_eq!(stager.parameters(), whole.weights);
+}
+
+#[test]
+fn a_state_of_another_configuration_is_not_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(open(folder.path()).advance().unwrap());
+    let text = "name = 'x'\n[[stage]]\nkind = 'rehearsal'\ncohort = { people = 2 }\n";
+    let other = Loaded::from_text(text).unwrap();
+    let error = Pretraining::open(other, None, folder.path(), &silent).err().unwrap().to_string();
+    assert!(error.contains("state.safetensors: it belongs to another configuration"), "{error}");
+    let state = folder.path().join("state.safetensors");
+    let bytes = std::fs::read(&state).unwrap();
+    std::fs::write(&state, &bytes[..bytes.len() / 2]).unwrap();
+    let error = Pretraining::open(smoke(), None, folder.path(), &silent).err().unwrap().to_string();
+    assert!(error.contains("state.safetensors: not a safetensors file"), "{error}");
+}
+
+#[test]
+fn a_folder_that_is_missing_is_named_with_its_stage_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name = 'x'\n[[stage]]\nkind = 'rehearsal'\ncohort = { people = 2 }\n\
+        [[stage]]\nkind = 'masked-nights'\nmmash = true\n";
+    let refused = |root: Option<&Path>| {
+        let loaded = Loaded::from_text(text).unwrap();
+        Pretraining::open(loaded, root, folder.path(), &silent).err().unwrap().to_string()
+    };
+    assert_eq!(
+        refused(None),
+        "stage 2 (masked-nights) reads `mmash`: give the folder it is in with --data ROOT"
+    );
+    let error = refused(Some(folder.path()));
+    let expected = format!("reads {}: no such folder", folder.path().join("mmash").display());
+    assert!(error.starts_with("stage 2 (masked-nights) ") && error.ends_with(&expected), "{error}");
+    // There, and empty: still the stage and the folder.
+    std::fs::create_dir(folder.path().join("mmash")).unwrap();
+    let short = text.replace("cohort = { people = 2 }", "cohort = { people = 1 }\nplan = { steps = 1 }");
+    let loaded = Loaded::from_text(&short).unwrap();
+    let mut pretraining = Pretraining::open(loaded, Some(folder.path()), folder.path(), &silent).unwrap();
+    assert!(pretraining.advance().unwrap());
+    let error = pretraining.advance().err().unwrap().to_string();
+    assert!(
+        error.starts_with("stage 2 (masked-nights): ") && error.contains("mmash: no recordings"),
+        "{error}"
+    );
+}
