@@ -63,7 +63,7 @@ impl Course {
     pub fn rehearsal(
         stager: &Stager,
         nights: Vec<Prepared>,
-        plan: TrainPlan,
+        plan: &TrainPlan,
         averaged: f32,
         seed: u64,
     ) -> Result<Self, ModelError> {
@@ -71,7 +71,7 @@ impl Course {
         if nights.is_empty() {
             return Err(ModelError::NoLabels);
         }
-        let plan = TrainPlan { trainable: TrainableSet::Full, proximal: 0.0, ..plan };
+        let plan = TrainPlan { trainable: TrainableSet::Full, proximal: 0.0, ..plan.clone() };
         let weights = stager.weights().to_vec();
         let stepper = Stepper::new(&plan, stager.net().layout.runs(plan.trainable), &weights);
         let (steps, peak) = (plan.steps, plan.learning_rate);
@@ -97,7 +97,7 @@ impl Course {
     pub fn masked(
         stager: &Stager,
         nights: Vec<Night>,
-        plan: MaskedPlan,
+        plan: &MaskedPlan,
         seed: u64,
     ) -> Result<Self, ModelError> {
         if nights.is_empty() {
@@ -121,7 +121,7 @@ impl Course {
         let (steps, peak) = (plan.steps, plan.learning_rate);
         Ok(Self {
             stager: stager.clone(),
-            lessons: Lessons::Hidden { nights, plan, decoder },
+            lessons: Lessons::Hidden { nights, plan: plan.clone(), decoder },
             seed,
             steps,
             peak,
@@ -293,8 +293,8 @@ mod tests {
         let plan = TrainPlan { steps: 14, augmentation, ..TrainPlan::default() };
         let hidden = MaskedPlan { steps: 14, ..MaskedPlan::default() };
         [
-            Course::rehearsal(&stager, prepared, plan, 0.5, 3).unwrap(),
-            Course::masked(&stager, nights(), hidden, 3).unwrap(),
+            Course::rehearsal(&stager, prepared, &plan, 0.5, 3).unwrap(),
+            Course::masked(&stager, nights(), &hidden, 3).unwrap(),
         ]
     }
 
@@ -349,9 +349,9 @@ mod tests {
 
     #[test]
     fn nothing_to_learn_from_is_said_before_the_first_step() {
-        let none = Course::masked(&stager(), Vec::new(), MaskedPlan::default(), 1).err();
+        let none = Course::masked(&stager(), Vec::new(), &MaskedPlan::default(), 1).err();
         assert!(matches!(none, Some(ModelError::NoNights)));
-        let none = Course::rehearsal(&stager(), Vec::new(), TrainPlan::default(), 0.0, 1).err();
+        let none = Course::rehearsal(&stager(), Vec::new(), &TrainPlan::default(), 0.0, 1).err();
         assert!(matches!(none, Some(ModelError::NoLabels)));
     }
 }

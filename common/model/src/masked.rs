@@ -20,6 +20,7 @@ use crate::error::ModelError;
 use crate::input::Prepared;
 use crate::matrix::{Host, matrix};
 use crate::net::Net;
+use crate::objective::Spans;
 use crate::vector::{add, add_columns};
 
 /// How nights are hidden and learned from. The optimiser is AdamW, the rate one cycle, gradients are clipped at 1.
@@ -36,7 +37,7 @@ pub struct MaskedPlan {
     pub dropout: f32,
     /// The part of each stream's epochs that is hidden. Default .4.
     pub share: f32,
-    /// The mean length of a hidden span, epochs. Default 15: its middle cannot be read off its ends.
+    /// Epochs of a hidden span; spans may overlap. Default 15: its middle cannot be read off its ends.
     pub span: usize,
     /// The shortest random part of a night that a step sees, as a fraction; 1 for whole nights. Default .5.
     pub crop: f32,
@@ -103,13 +104,14 @@ impl Masked {
         let shown = augment::epochs(night.epochs, &crop, rng);
         let range = shown.first().map_or(0..0, |first| *first..first + shown.len());
         let targets = Decoder::targets(net);
+        let spans = Spans { share: plan.share, span: plan.span };
         let mut hidden_night = night.clone();
         let mut truth = vec![0.0; range.len() * targets];
         let mut counts = vec![false; range.len() * targets];
         let mut column = 0;
         for (stream, width) in &net.config.streams {
             // Drawn for every stream, so that one that is missing changes nothing about the others.
-            let hidden = spans(range.len(), plan, rng);
+            let hidden = spans.draw(range.len(), rng);
             if let Some(features) = hidden_night.features.get_mut(stream).filter(|f| f.width == *width) {
                 for (row, epoch) in range.clone().enumerate().filter(|(row, _)| hidden[*row]) {
                     let there = std::mem::take(&mut features.present[epoch]);
@@ -168,21 +170,6 @@ impl Masked {
         net.backward(weights, tape, dh, gradients, false);
         Some(loss)
     }
-}
-
-/// Which of `len` epochs are hidden: spans of 1 to twice the mean length, until the share is reached.
-fn spans(len: usize, plan: &MaskedPlan, rng: &mut ChaCha8Rng) -> Vec<bool> {
-    let wanted = (len as f32 * plan.share).round() as usize;
-    let mut hidden = vec![false; len];
-    let mut count = 0;
-    while count < wanted {
-        let length = rng.random_range(1..2 * plan.span.max(1));
-        let start = rng.random_range(0..len);
-        for place in hidden.iter_mut().skip(start).take(length) {
-            count += usize::from(!std::mem::replace(place, true));
-        }
-    }
-    hidden
 }
 
 /// The linear map from an embedding to the features of all streams; its weights lie behind the network's.
@@ -264,23 +251,6 @@ mod tests {
 
     fn rng(seed: u64) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(seed)
-    }
-
-    #[test]
-    fn the_share_is_hidden_in_spans_of_the_mean_length() {
-        let plan = MaskedPlan::default();
-        let (mut hidden, mut runs) = (0, 0);
-        for seed in 0..50 {
-            let mask = spans(900, &plan, &mut rng(seed));
-            let count = mask.iter().filter(|h| **h).count();
-            assert!((360..360 + 30).contains(&count), "{count}");
-            hidden += count;
-            runs += mask.chunk_by(|a, b| a == b).filter(|run| run[0]).count();
-        }
-        // Spans that touch count as one, so runs are somewhat longer than spans.
-        let mean = hidden as f32 / runs as f32;
-        assert!((15.0..30.0).contains(&mean), "{mean}");
-        assert!(spans(0, &plan, &mut rng(0)).is_empty());
     }
 
     /// What is hidden is changed beyond recognition; the network's input does not change.
@@ -383,7 +353,7 @@ mod tests {
         }
         let mean: Vec<f32> = mean.iter().zip(n).map(|(sum, n)| (sum / n) as f32).collect();
 
-        let mut course = Course::masked(&stager, known, plan.clone(), 1).unwrap();
+        let mut course = Course::masked(&stager, known, &plan, 1).unwrap();
         while course.done() < plan.steps {
             course.step().unwrap();
         }

@@ -10,6 +10,9 @@ use somnus_protocol::ids::Digest;
 use somnus_protocol::plan::TrainPlan;
 use somnus_signals::synthetic::SyntheticConfig;
 
+use super::beats::Ecg;
+use super::focal::Paired;
+use super::relcon::Relcon;
 use super::sets::PublicSet;
 use crate::scenario::ScenarioError;
 
@@ -41,6 +44,12 @@ pub enum StageConfig {
     MaskedNights(MaskedNights),
     /// The staging network is taught the stages of people that a simulator made.
     Rehearsal(Rehearsal),
+    /// The encoder of raw acceleration learns which windows are alike.
+    Relcon(Relcon),
+    /// The encoders of acceleration and pulse wave learn what both see, from `stress-predict`.
+    Focal(Paired),
+    /// The encoder of electrocardiograms learns what stays from beat to beat, from `mitdb`.
+    Ecg(Ecg),
 }
 
 /// Whose nights are masked; at least one source.
@@ -104,6 +113,9 @@ impl StageConfig {
         match self {
             Self::MaskedNights(_) => "masked-nights",
             Self::Rehearsal(_) => "rehearsal",
+            Self::Relcon(_) => "relcon",
+            Self::Focal(_) => "focal",
+            Self::Ecg(_) => "ecg",
         }
     }
 
@@ -113,19 +125,28 @@ impl StageConfig {
         match self {
             Self::MaskedNights(stage) => stage.plan.steps,
             Self::Rehearsal(stage) => stage.plan.steps,
+            Self::Relcon(stage) => stage.motif_steps + stage.steps,
+            Self::Focal(stage) => stage.steps,
+            Self::Ecg(stage) => stage.steps,
         }
     }
 
     /// The public sets that it reads.
     #[must_use]
     pub fn sets(&self) -> Vec<PublicSet> {
-        match self {
-            Self::MaskedNights(stage) => [(stage.crisdb, PublicSet::Crisdb), (stage.mmash, PublicSet::Mmash)]
-                .into_iter()
-                .filter_map(|(used, set)| used.then_some(set))
-                .collect(),
+        let used = match self {
+            Self::MaskedNights(stage) => {
+                vec![(stage.crisdb, PublicSet::Crisdb), (stage.mmash, PublicSet::Mmash)]
+            }
             Self::Rehearsal(_) => Vec::new(),
-        }
+            Self::Relcon(stage) => vec![
+                (stage.wisdm_watch, PublicSet::WisdmWatch),
+                (stage.stress_predict, PublicSet::StressPredict),
+            ],
+            Self::Focal(_) => vec![(true, PublicSet::StressPredict)],
+            Self::Ecg(_) => vec![(true, PublicSet::Mitdb)],
+        };
+        used.into_iter().filter_map(|(used, set)| used.then_some(set)).collect()
     }
 
     /// The people that it makes up.
@@ -134,6 +155,7 @@ impl StageConfig {
         match self {
             Self::MaskedNights(stage) => stage.synthetic.as_ref(),
             Self::Rehearsal(stage) => Some(&stage.cohort),
+            Self::Relcon(_) | Self::Focal(_) | Self::Ecg(_) => None,
         }
     }
 
@@ -166,7 +188,46 @@ impl StageConfig {
                     other => ("plan".into(), other.to_string()),
                 })
             }
+            Self::Relcon(stage) => {
+                if self.sets().is_empty() {
+                    let why = "no movement: choose wisdm_watch or stress_predict".to_owned();
+                    return Err(("kind".into(), why));
+                }
+                within(&[
+                    ("motif_steps", stage.motif_steps as f32, 1.0, 1e6),
+                    ("steps", stage.steps as f32, 1.0, 1e6),
+                    ("batch", stage.batch as f32, 2.0, 256.0),
+                    ("candidates", stage.candidates as f32, 1.0, 64.0),
+                    ("learning_rate", stage.learning_rate, f32::MIN_POSITIVE, 1.0),
+                    ("temperature", stage.temperature, 1e-3, 100.0),
+                ])
+            }
+            Self::Focal(stage) => within(&[
+                ("steps", stage.steps as f32, 1.0, 1e6),
+                ("batch", stage.batch as f32, 2.0, 1024.0),
+                ("learning_rate", stage.learning_rate, f32::MIN_POSITIVE, 1.0),
+                ("terms.temperature", stage.terms.temperature, 1e-3, 100.0),
+                ("terms.shared", stage.terms.shared, 0.0, 100.0),
+                ("terms.private", stage.terms.private, 0.0, 100.0),
+                ("terms.orthogonality", stage.terms.orthogonality, 0.0, 100.0),
+            ]),
+            Self::Ecg(stage) => within(&[
+                ("steps", stage.steps as f32, 1.0, 1e6),
+                ("batch", stage.batch as f32, 2.0, 1024.0),
+                ("learning_rate", stage.learning_rate, f32::MIN_POSITIVE, 1.0),
+                ("temperature", stage.temperature, 1e-3, 100.0),
+            ]),
         }
+    }
+}
+
+/// Refuses the first number that is not within its bounds.
+fn within(rules: &[(&str, f32, f32, f32)]) -> Result<(), (String, String)> {
+    match rules.iter().find(|(_, value, low, high)| !(low..=high).contains(&value)) {
+        Some((key, value, low, high)) => {
+            Err(((*key).to_owned(), format!("{value} is not within {low} to {high}")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -233,6 +294,11 @@ mod tests {
             (SMALL.replace("steps = 5", "proximal = 0.1"), "(rehearsal): plan.proximal`"),
             (SMALL.replace("mmash = true", "mmash = true\nplan = { span = 0 }"), "plan.span`: 0 is not"),
             (SMALL.to_owned() + "[net]\nwidth = 33\n", "`net`: net.width"),
+            (
+                SMALL.to_owned() + "[[stage]]\nkind = 'focal'\nbatch = 1\n",
+                "`stage 3 (focal): batch`: 1 is not",
+            ),
+            (SMALL.to_owned() + "[[stage]]\nkind = 'ecg'\nbach = 1\n", "line 12: unknown key `bach`"),
             ("name = 'x'\nstage = []\n".to_owned(), "`stage`: 0 stages"),
         ];
         for (text, expected) in cases {

@@ -1,26 +1,36 @@
 //! Pretraining: a foundation model from a configuration and public recordings, without one human label.
 //!
 //! [`Pretraining`] runs the stages of a [`PretrainConfig`] one after the other and puts itself away after every hundredth of a
-//! stage ([`state`]); opened again on the same folder it goes on from there, and ends with the same bytes. What it
+//! stage; opened again on the same folder it goes on from there, and ends with the same bytes. What it
 //! leaves: `foundation.safetensors`, whose manifest says where it comes from, `pretrain.json` ([`Record`]) and
 //! `pretrain.html`, the same for people.
 //!
-//! [`config`] is the file, [`sets`] the public sets, [`nights`] makes nights of them, [`stage`] is a stage under way.
+//! `config` is the file and `sets` the public sets; `nights` and `windows` make of them what is learned from; `stage` is a
+//! stage under way, of the staging network itself or of an encoder of waveforms (`relcon`, `focal`, `beats`, moved by
+//! `learner`); `state` is what is put away, `record` and `page` what came of it.
 
+mod beats;
 mod config;
+mod focal;
+mod learner;
 mod nights;
 mod page;
 mod record;
+mod relcon;
 mod sets;
 mod stage;
 mod state;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+pub use beats::Ecg;
 pub use config::{Loaded, MaskedNights, PretrainConfig, Rehearsal, StageConfig};
+pub use focal::Paired;
 pub use record::{Curve, Record, StageRecord};
+pub use relcon::Relcon;
 pub use sets::PublicSet;
 pub use stage::Trouble;
 pub use state::StateError;
@@ -181,7 +191,7 @@ impl<'a> Pretraining<'a> {
         let stage = &config.stages[index];
         let number = (index as u64).to_le_bytes();
         let seed = Seed::from_number(config.seed).derive(Label::Training, &number).number();
-        let opened = stage::open(stage, &self.stager, self.root.as_deref(), seed);
+        let opened = stage::open(stage, &self.stager, self.root.as_deref(), config.device, seed);
         let mut work = opened.map_err(|source| self.trouble(index, source))?;
         let done = self.progress.done;
         if done > 0 {

@@ -18,21 +18,18 @@ const STEP: f64 = 300.0;
 const FULL: f64 = 0.8;
 
 /// The nights of a stage, public ones first; those that fail the usual rules are left out.
-pub(super) fn unscored(stage: &MaskedNights, root: Option<&Path>) -> Result<Vec<Night>, DataError> {
+pub(super) fn unscored(stage: &MaskedNights, root: &Path) -> Result<Vec<Night>, DataError> {
     let rules = NightRules::default();
     let mut nights = Vec::new();
-    // Without a root nothing public was asked for: that is checked before the first stage.
-    if let Some(root) = root {
-        if stage.crisdb {
-            let days = crisdb::load(&PublicSet::Crisdb.path(root))?;
-            let quiet = days.iter().filter_map(quietest);
-            nights.extend(quiet.filter_map(|night| prepare(&night, &rules).ok()));
-        }
-        if stage.mmash {
-            let days = mmash::load(&PublicSet::Mmash.path(root))?;
-            let beds = days.iter().filter_map(mmash::Day::night);
-            nights.extend(beds.filter_map(|day| prepare(&day.recording, &rules).ok()));
-        }
+    if stage.crisdb {
+        let days = crisdb::load(&PublicSet::Crisdb.path(root))?;
+        let quiet = days.iter().filter_map(quietest);
+        nights.extend(quiet.filter_map(|night| prepare(&night, &rules).ok()));
+    }
+    if stage.mmash {
+        let days = mmash::load(&PublicSet::Mmash.path(root))?;
+        let beds = days.iter().filter_map(mmash::Day::night);
+        nights.extend(beds.filter_map(|day| prepare(&day.recording, &rules).ok()));
     }
     if let Some(config) = &stage.synthetic {
         nights.extend(synthetic::cohort(config, &rules).nights);

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use somnus_model::{Course, ModelError, Stager};
+use somnus_model::encoder::Wave;
+use somnus_model::{Course, DeviceKind, ModelError, Stager};
 use somnus_protocol::checkpoint::Tensor;
-use somnus_signals::DataError;
+use somnus_signals::{DataError, StreamKind};
 
+use super::beats::Neighbours;
 use super::config::StageConfig;
+use super::focal::Matching;
 use super::nights;
+use super::relcon::Ranking;
+use super::windows::{self, Bank, Run};
 
 /// Tensors by name.
 pub(super) type Tensors = BTreeMap<String, Tensor>;
@@ -40,6 +45,9 @@ pub enum Trouble {
     /// Its network.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Its recordings are all shorter than what it looks at.
+    #[error("no recording has {0} s without a gap")]
+    Short(f64),
 }
 
 /// A stage before its first step.
@@ -47,21 +55,52 @@ pub(super) fn open(
     stage: &StageConfig,
     stager: &Stager,
     root: Option<&Path>,
+    device: DeviceKind,
     seed: u64,
 ) -> Result<Box<dyn Work>, Trouble> {
+    // What reads a folder has one: that is checked before the first stage.
+    let root = root.unwrap_or(Path::new(""));
     Ok(match stage {
         StageConfig::MaskedNights(stage) => {
             let nights = nights::unscored(stage, root)?;
-            // A network without beats takes no notice of them; only streams that it knows are looked at.
-            Box::new(Night("mean squared error", Course::masked(stager, nights, stage.plan.clone(), seed)?))
+            Box::new(Night("mean squared error", Course::masked(stager, nights, &stage.plan, seed)?))
         }
         StageConfig::Rehearsal(stage) => {
             let nights = nights::scored(&stage.cohort);
             let prepared = nights.iter().map(|night| stager.prepare(night)).collect::<Result<_, _>>()?;
-            let course = Course::rehearsal(stager, prepared, stage.plan.clone(), stage.averaged, seed)?;
+            let course = Course::rehearsal(stager, prepared, &stage.plan, stage.averaged, seed)?;
             Box::new(Night("cross-entropy", course))
         }
+        StageConfig::Relcon(relcon) => {
+            let wave = hub(StreamKind::Accel);
+            let people = windows::accelerations(root, &stage.sets(), wave.rate)?;
+            let bank = bank(people, seconds(&wave))?;
+            Box::new(Ranking::new(relcon, bank, wave, stager, device, seed)?)
+        }
+        StageConfig::Focal(focal) => {
+            let waves = [StreamKind::Accel, StreamKind::Ppg].map(hub);
+            let people = windows::pairs(root, waves[0].rate, waves[1].rate)?;
+            let bank = bank(people, seconds(&waves[0]))?;
+            Box::new(Matching::new(focal, bank, waves, stager, device, seed)?)
+        }
+        StageConfig::Ecg(ecg) => {
+            let wave = hub(StreamKind::Ecg);
+            let bank = bank(windows::electrocardiograms(root, wave.rate)?, 2.0 * seconds(&wave))?;
+            Box::new(Neighbours::new(ecg, bank, wave, stager, device, seed)?)
+        }
     })
+}
+
+fn hub(stream: StreamKind) -> Wave {
+    Wave::hub(stream).unwrap_or_else(|| unreachable!("{stream} is a waveform"))
+}
+
+fn seconds(wave: &Wave) -> f64 {
+    wave.window as f64 / wave.rate as f64
+}
+
+fn bank(people: Vec<Vec<Run>>, seconds: f64) -> Result<Bank, Trouble> {
+    Bank::new(people, seconds).ok_or(Trouble::Short(seconds))
 }
 
 /// A course of the staging network and the name of its loss.

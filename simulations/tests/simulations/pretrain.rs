@@ -111,3 +111,28 @@ fn a_folder_that_is_missing_is_named_with_its_stage_before_any_work() {
         "{error}"
     );
 }
+
+#[test]
+fn every_stage_reads_its_public_sets() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    if !root.join("mitdb").is_dir() {
+        println!("SKIPPED every_stage_reads_its_public_sets: {} is not there", root.display());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name = 'all'\n[net]\nwidth = 16\ndilations = [1]\n\
+        [[stage]]\nkind = 'masked-nights'\ncrisdb = true\nmmash = true\nplan = { steps = 2 }\n\
+        [[stage]]\nkind = 'relcon'\nmotif_steps = 1\nsteps = 1\nbatch = 2\ncandidates = 1\n\
+        [[stage]]\nkind = 'focal'\nsteps = 1\nbatch = 2\ngame = { reversal = { strength = 0.1 } }\n\
+        [[stage]]\nkind = 'ecg'\nsteps = 1\nbatch = 2\n";
+    let loaded = Loaded::from_text(text).unwrap();
+    let record = finish(Pretraining::open(loaded, Some(&root), folder.path(), &silent).unwrap());
+    let read: Vec<&str> = record.data.keys().map(String::as_str).collect();
+    assert_eq!(read, ["crisdb", "mitdb", "mmash", "stress-predict", "wisdm-watch"]);
+    let checkpoint = Checkpoint::from_bytes(&foundation(folder.path())).unwrap();
+    let stager = Stager::from_checkpoint(&checkpoint, DeviceKind::Flex).unwrap();
+    for encoder in ["accel", "ecg", "ppg"] {
+        assert!(stager.frozen().contains_key(&format!("encoder.{encoder}.head.weight")), "{encoder}");
+    }
+    assert!(record.model_bytes < 8 << 20);
+}
