@@ -183,6 +183,10 @@ impl StageConfig {
                     let why = "a rehearsal has no release to stay near to".to_owned();
                     return Err(("plan.proximal".into(), why));
                 }
+                if stage.plan.invariance.is_some() {
+                    let why = "a rehearsal has no other clients".to_owned();
+                    return Err(("plan.invariance".into(), why));
+                }
                 stage.plan.check().map_err(|error| match error {
                     ConfigError::Value { key, why } => (key, why),
                     other => ("plan".into(), other.to_string()),
