@@ -201,7 +201,7 @@ impl Stager {
             }
             weights[net.layout.head_bias.start + class] = mean(self.net.layout.head_bias.clone());
         }
-        Self { net, weights }
+        Self { net, weights, frozen: Arc::clone(&self.frozen) }
     }
 
     /// The number of all weights.
