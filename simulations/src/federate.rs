@@ -129,18 +129,8 @@ pub(crate) fn federate(
             let recipe = recipe(scenario, origin, people, fold, seed)?;
             let some = number.map_or(String::new(), |number| format!("{number} people, "));
             let place = format!("{some}fold {}/{}, seed {seed}", index + 1, people.folds.len());
-            let mut watch = Watch {
-                progress,
-                steps: u64::from(recipe.rules.plan.steps_over(1)),
-                rounds: recipe.rules.rounds,
-                place,
-            };
-            let outcome = means
-                .transport
-                .run(&recipe.federation, &scenario.world, means.jobs, &mut watch)
-                .map_err(|source| StudyError::Federation { fold: index, seed, source })?;
-            let sha256 = Digest::of(&outcome.weights).to_hex();
-            all.releases.push(ReleaseId { seed, fold: index, sha256 });
+            let (outcome, id) = run_one(&recipe, scenario, index, place, means, progress)?;
+            all.releases.push(id);
             let stager = released(&recipe, &outcome, scenario)?;
             let scored =
                 score(people, &fold.test, scenario.task, |night| Ok(stager.predict(night)?.argmax()));
@@ -164,8 +154,32 @@ pub(crate) fn federate(
     Ok(all)
 }
 
+/// One federation to its end; `place` says which it is.
+pub(crate) fn run_one(
+    recipe: &Recipe,
+    scenario: &Scenario,
+    fold: usize,
+    place: String,
+    means: Means,
+    progress: &Progress,
+) -> Result<(Outcome, ReleaseId), StudyError> {
+    let seed = recipe.seed;
+    let steps = u64::from(recipe.rules.plan.steps_over(1));
+    let mut watch = Watch { progress, steps, rounds: recipe.rules.rounds, place };
+    let outcome = means
+        .transport
+        .run(&recipe.federation, &scenario.world, means.jobs, &mut watch)
+        .map_err(|source| StudyError::Federation { fold, seed, source })?;
+    let sha256 = Digest::of(&outcome.weights).to_hex();
+    Ok((outcome, ReleaseId { seed, fold, sha256 }))
+}
+
 /// The network of a federation's last release.
-fn released(recipe: &Recipe, outcome: &Outcome, scenario: &Scenario) -> Result<Stager, StudyError> {
+pub(crate) fn released(
+    recipe: &Recipe,
+    outcome: &Outcome,
+    scenario: &Scenario,
+) -> Result<Stager, StudyError> {
     let foundation = Checkpoint::from_bytes(&recipe.federation.start.foundation)?;
     let mut stager = Stager::from_checkpoint(&foundation, scenario.device)?;
     stager.set_trainable(recipe.rules.plan.trainable, &floats(&outcome.weights))?;

@@ -10,6 +10,7 @@
 //!   [`recipe`] the exact federation of one fold and seed: rules, foundation, clients;
 //! * [`federate`] runs the federations of all folds and seeds, [`baselines`] and [`time_only`] make the other rows of the
 //!   table, [`merge`] reads four stages as fewer, [`study`] is all of it, with one summary;
+//! * [`personal`] asks what is best for the same people later: the own data, everybody's, or both;
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint on any folder;
 //! * [`pretrain`] makes the foundation that a federation starts from;
 //! * [`bench`](mod@bench) and [`memory`] measure; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
@@ -27,6 +28,7 @@ pub mod federation;
 pub mod memory;
 pub mod merge;
 pub mod network;
+pub mod personal;
 pub mod pretrain;
 pub mod progress;
 pub mod quic;

@@ -16,6 +16,7 @@ use somnus_sim::cli::{
 use somnus_sim::cohort::People;
 use somnus_sim::evaluate::{Model, evaluate as score};
 use somnus_sim::federate::Means;
+use somnus_sim::personal;
 use somnus_sim::pretrain::{Loaded, Pretraining};
 use somnus_sim::progress::Progress;
 use somnus_sim::scenario::Scenario;
@@ -85,6 +86,10 @@ fn study(
     probe(out)?;
     let origin = Start::load(&scenario.foundation, scenario.device)?;
     let people = People::of(&scenario, data)?;
+    if let Some(config) = scenario.personal.clone() {
+        let findings = personal::run(scenario, &config, &origin, people, means, start, Progress::new)?;
+        return report(out, findings.summary);
+    }
     if scenario.folds > 0 {
         let findings = study::run(scenario, &origin, people, means, start, Progress::new)?;
         return report(out, findings.summary);

@@ -57,9 +57,6 @@ pub fn recipe(
     fold: &Fold,
     seed: u64,
 ) -> Result<Recipe, RecipeError> {
-    let rules = scenario.federation_of(fold.train.len());
-    let foundation = start.checkpoint(scenario, seed)?;
-    let weights = Checkpoint::from_bytes(&foundation)?.flatten(rules.plan.trainable)?;
     let shared = Foundations::default();
     let client = |person: &PersonId, role| {
         let parts: Vec<NightPart> = people.nights_of(person).cloned().map(NightPart::whole).collect();
@@ -72,6 +69,22 @@ pub fn recipe(
     };
     let mut clients: Vec<Client> = fold.train.iter().map(|person| client(person, Role::Trains)).collect();
     clients.extend(fold.test.iter().map(|person| client(person, Role::Evaluates)));
+    let rules = scenario.federation_of(fold.train.len());
+    assemble(rules, start.checkpoint(scenario, seed)?, clients, fold.clone(), seed)
+}
+
+/// The federation of these clients from this checkpoint.
+///
+/// # Errors
+/// [`RecipeError`] naming the key or the tensor.
+pub fn assemble(
+    rules: FederationConfig,
+    foundation: Bytes,
+    clients: Vec<Client>,
+    fold: Fold,
+    seed: u64,
+) -> Result<Recipe, RecipeError> {
+    let weights = Checkpoint::from_bytes(&foundation)?.flatten(rules.plan.trainable)?;
     let config = rules.clone().check()?;
     config.sections(&foundation)?;
     Ok(Recipe {
@@ -83,7 +96,7 @@ pub fn recipe(
         },
         rules,
         seed,
-        fold: fold.clone(),
+        fold,
     })
 }
 

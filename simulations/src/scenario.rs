@@ -10,6 +10,7 @@ use somnus_signals::synthetic::SyntheticConfig;
 use somnus_signals::{NightRules, Task};
 
 use crate::network::WorldConfig;
+use crate::personal::PersonalConfig;
 use crate::start::Origin;
 
 /// What `somnus-sim demo` runs.
@@ -65,6 +66,9 @@ pub struct Scenario {
     /// What stands beside the federation in the table.
     #[serde(default)]
     pub baselines: Baselines,
+    /// In place of all that: what is best for the same people later. See [`crate::personal`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personal: Option<PersonalConfig>,
     /// Delays, speeds and failures.
     #[serde(default)]
     pub world: WorldConfig,
@@ -236,6 +240,15 @@ impl Scenario {
         {
             return refuse("data.people", format!("{} is not within 1 to 100,000", cohort.people));
         }
+        if let Some(personal) = &self.personal {
+            personal.check(&self.federation.plan)?;
+            if self.folds == 0 {
+                return refuse(
+                    "folds",
+                    "personal models are compared with releases that never saw the person".into(),
+                );
+            }
+        }
         self.net.check().or_else(|error| refuse("net", error.to_string()))?;
         self.world.check()?;
         // Cohort and thresholds are the fold's when everybody takes part.
@@ -297,6 +310,9 @@ mod tests {
             "strategies",
             "sleep-accel-train",
             "sleep-accel-few",
+            "personal",
+            "personal-synthetic",
+            "personal-smoke",
         ] {
             assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
         }
@@ -350,6 +366,14 @@ mod tests {
             (base.to_owned() + "rounds = 0\n", "`federation.rounds`"),
             (base.to_owned() + "[net]\nwidth = 33\n", "`net`: net.width"),
             (base.to_owned() + "[world]\nlatency_ms = -1\n", "`world.latency_ms`"),
+            (base.to_owned() + "[personal]\nfolds = 3\n", "unknown key `folds`"),
+            (base.to_owned() + "[personal]\ntrain_part = 1.0\n", "`personal.train_part`"),
+            (
+                base.to_owned() + "[personal]\nmethods = ['head', 'head']\n",
+                "`personal.methods`: FedPer is there twice",
+            ),
+            (base.to_owned() + "[personal.fine_tuning]\nsteps = 0\n", "`personal.fine_tuning`"),
+            (base.to_owned() + "plan = { personal = 'head' }\n[personal]\n", "`federation.plan.personal`"),
             (base.replace("= true", "= false"), "`federation.danger_plain_aggregation`"),
         ];
         for (text, expected) in cases {

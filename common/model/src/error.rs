@@ -63,6 +63,14 @@ pub enum ModelError {
         /// The server's.
         asked: Embedding,
     },
+    /// A client's memory that another plan left, or none of ours.
+    #[error("the memory holds {got}, personal weights of the {expected} are due")]
+    Memory {
+        /// What the plan keeps.
+        expected: &'static str,
+        /// What the bytes are.
+        got: String,
+    },
     /// A night whose stream has another number of features than the network was built for.
     #[error("night {night}: stream {stream} has {got} features an epoch, the network takes {expected}")]
     StreamWidth {

@@ -13,6 +13,7 @@
 //! | `loss`, `optimiser`, `train` | from a night to a step |
 //! | `invariance` | what a client tells of its embeddings |
 //! | `masked`, `course` | hidden measurements to guess; long trainings that can be put away |
+//! | `personal` | what of a network stays with its client: FedPer, FedRep, local norms, Ditto; fine-tuning |
 //! | `stager`, `trainer` | what others use |
 //! | `encoder`, `objective` | waveform networks under autodiff, and what they are pretrained for |
 //! | `vector`, `matrix` | loops for wide vectors; the bridge to burn |
@@ -38,6 +39,7 @@ mod net;
 pub mod objective;
 mod optimiser;
 mod params;
+mod personal;
 #[cfg(test)]
 mod reference;
 mod stager;
@@ -52,6 +54,7 @@ pub use course::Course;
 pub use error::ModelError;
 pub use input::Prepared;
 pub use masked::MaskedPlan;
+pub use personal::FineTuning;
 pub use stager::{Posterior, Stager, one_cycle};
 pub use train::{Embedded, TrainReport};
 pub use trainer::{Foundations, NightPart, NightTrainer};

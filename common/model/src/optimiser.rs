@@ -12,7 +12,7 @@ const EPSILON: f32 = 1e-8;
 
 /// AdamW (Loshchilov and Hutter 2019) or SGD with momentum, with clipping and the proximal term of FedProx
 /// (Li et al. 2020). Moments begin at zero.
-pub(crate) struct Stepper {
+pub(crate) struct Stepper<'a> {
     rule: Optimiser,
     clip: f32,
     proximal: f32,
@@ -22,12 +22,23 @@ pub(crate) struct Stepper {
     anchor: Vec<f32>,
     /// Added to the gradient behind the clipping, so that a control variate is a mean of clipped gradients; empty for none.
     correction: Vec<f32>,
+    pull: Option<Pull<'a>>,
     first: Vec<f32>,
     second: Vec<f32>,
     steps: i32,
 }
 
-impl Stepper {
+/// Weights that a step is drawn back to once it is taken, beside the rule and not through it: AdamW's steps are as long for a
+/// small gradient as for a large one, so a pull inside them would say where to go but not how far. It is the proximal
+/// operator of `strength / 2 ||w - towards||^2`: no strength overshoots.
+#[derive(Clone, Copy)]
+pub(crate) struct Pull<'a> {
+    /// All weights, as the flat vector has them.
+    pub(crate) towards: &'a [f32],
+    pub(crate) strength: f32,
+}
+
+impl<'a> Stepper<'a> {
     pub(crate) fn new(plan: &TrainPlan, runs: Vec<(Range<usize>, bool)>, weights: &[f32]) -> Self {
         let len = weights.len();
         let adam = matches!(plan.optimiser, Optimiser::AdamW { .. });
@@ -38,6 +49,7 @@ impl Stepper {
             runs,
             anchor: if plan.proximal > 0.0 { weights.to_vec() } else { Vec::new() },
             correction: Vec::new(),
+            pull: None,
             first: vec![0.0; len],
             second: if adam { vec![0.0; len] } else { Vec::new() },
             steps: 0,
@@ -47,6 +59,12 @@ impl Stepper {
     /// Corrects every step of plain gradient descent, one number a weight (SCAFFOLD).
     pub(crate) fn corrected(mut self, correction: Vec<f32>) -> Self {
         self.correction = correction;
+        self
+    }
+
+    /// Draws every step back.
+    pub(crate) fn pulled(mut self, pull: Option<Pull<'a>>) -> Self {
+        self.pull = pull;
         self
     }
 
@@ -79,6 +97,14 @@ impl Stepper {
                     if let Some(correction) = self.correction.get(run) {
                         w.iter_mut().zip(correction).for_each(|(w, c)| *w -= rate * c);
                     }
+                }
+            }
+        }
+        if let Some(Pull { towards, strength }) = self.pull {
+            let keep = 1.0 / (1.0 + rate * strength);
+            for (run, _) in &self.runs {
+                for (w, to) in weights[run.clone()].iter_mut().zip(&towards[run.clone()]) {
+                    *w = to + keep * (*w - to);
                 }
             }
         }
@@ -172,6 +198,22 @@ mod tests {
         let mut stepper = stepper.corrected(vec![0.25, 7.0]);
         stepper.step(&mut weights, &mut [30.0, 40.0], 0.5);
         assert_eq!(weights, [-0.5 * (1.0 + 0.25), 0.0]);
+    }
+
+    #[test]
+    fn a_pull_divides_the_way_out_and_never_overshoots() {
+        let rule = plan(Optimiser::Sgd { momentum: 0.0 });
+        for (strength, left) in [(0.0, 1.0), (2.0, 0.5), (1e6, 0.0)] {
+            let pull = Some(Pull { towards: &[1.0, 0.0], strength });
+            let mut weights = vec![2.5, 7.0];
+            Stepper::new(&rule, vec![(0..1, true)], &weights).pulled(pull).step(
+                &mut weights,
+                &mut [1.0, 1.0],
+                0.5,
+            );
+            assert!((weights[0] - (1.0 + left)).abs() < 1e-5, "{strength}: {weights:?}");
+            assert_eq!(weights[1], 7.0);
+        }
     }
 
     #[test]

@@ -255,6 +255,42 @@ impl Layout {
         self.sets.get(&set).map(|places| places.runs.clone()).unwrap_or_default()
     }
 
+    /// [`Layout::runs`] less the places in `held`.
+    pub(crate) fn runs_without(&self, set: TrainableSet, held: &[u32]) -> Vec<(Range<usize>, bool)> {
+        if held.is_empty() {
+            return self.runs(set);
+        }
+        let mut free = vec![true; self.len];
+        held.iter().for_each(|place| free[*place as usize] = false);
+        let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
+        for (run, decays) in self.runs(set) {
+            let mut open = false;
+            for place in run {
+                match runs.last_mut() {
+                    Some((last, _)) if open && free[place] => last.end += 1,
+                    _ if free[place] => runs.push((place..place + 1, decays)),
+                    _ => {}
+                }
+                open = free[place];
+            }
+        }
+        runs
+    }
+
+    /// Where the weights of a set are in the flat vector, in release order.
+    ///
+    /// # Errors
+    /// [`ModelError::NoSuchSet`].
+    pub(crate) fn order(&self, set: TrainableSet) -> Result<&[u32], ModelError> {
+        Ok(&self.places(set)?.order)
+    }
+
+    /// Where the gains and shifts of the norms are, in release order.
+    pub(crate) fn norms(&self) -> Vec<u32> {
+        let of = |block: &BlockPlaces| block.gain.clone().chain(block.shift.clone());
+        self.blocks.iter().flat_map(of).map(|place| place as u32).collect()
+    }
+
     /// First weights, drawn in the order of the tensors.
     pub(crate) fn start(&self, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let mut flat = vec![0.0; self.len];

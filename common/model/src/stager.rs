@@ -25,8 +25,8 @@ const LICENCE: &str = "MIT OR Apache-2.0";
 /// A sleep stager.
 #[derive(Clone)]
 pub struct Stager {
-    net: Net,
-    weights: Vec<f32>,
+    pub(crate) net: Net,
+    pub(crate) weights: Vec<f32>,
     /// Encoders of waveforms beside the network: nothing here trains them, they travel with it.
     frozen: Arc<BTreeMap<String, Tensor>>,
 }

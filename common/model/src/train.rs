@@ -11,7 +11,7 @@ use crate::error::ModelError;
 use crate::input::Prepared;
 use crate::loss::{Loss, Slope};
 use crate::net::Net;
-use crate::optimiser::Stepper;
+use crate::optimiser::{Pull, Stepper};
 
 /// What a training did.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -31,11 +31,15 @@ pub(crate) struct Lead<'a> {
     pub(crate) rate: &'a dyn Fn(u32) -> f32,
     /// See [`Stepper::corrected`]; in the order of the flat vector.
     pub(crate) correction: Vec<f32>,
+    /// Places of the flat vector that stay although their set moves.
+    pub(crate) held: &'a [u32],
+    /// Where every step is drawn to, if anywhere.
+    pub(crate) pull: Option<Pull<'a>>,
 }
 
 impl<'a> Lead<'a> {
     pub(crate) fn new(seed: u64, rate: &'a dyn Fn(u32) -> f32) -> Self {
-        Self { seed, rate, correction: Vec::new() }
+        Self { seed, rate, correction: Vec::new(), held: &[], pull: None }
     }
 }
 
@@ -45,6 +49,31 @@ pub struct Embedded {
     /// `[epochs, C]`.
     pub(crate) values: Vec<f32>,
     pub(crate) classes: Vec<Option<u8>>,
+}
+
+/// What a training learns from.
+#[derive(Clone, Copy)]
+pub(crate) enum Lessons<'a> {
+    /// Any set.
+    Nights(&'a [&'a Prepared]),
+    /// The head alone, on what is in front of it.
+    Embedded(&'a [&'a Embedded]),
+}
+
+impl Lessons<'_> {
+    /// Trains `weights` on them.
+    pub(crate) fn train(
+        self,
+        net: &Net,
+        weights: &mut [f32],
+        plan: &TrainPlan,
+        lead: Lead<'_>,
+    ) -> Result<TrainReport, ModelError> {
+        match self {
+            Self::Nights(nights) => on_nights(net, weights, nights, plan, lead, &mut |_, _| {}),
+            Self::Embedded(nights) => on_embeddings(net, weights, nights, plan, lead),
+        }
+    }
 }
 
 /// A night that a step can take a view of and learn from.
@@ -147,7 +176,7 @@ fn run<L: Lesson>(
     lead: Lead<'_>,
     after: &mut dyn FnMut(u32, &mut [f32]),
 ) -> Result<TrainReport, ModelError> {
-    let Lead { seed, rate, correction } = lead;
+    let Lead { seed, rate, correction, held, pull } = lead;
     let scored = |night: &L| night.classes().iter().flatten().count();
     let nights: Vec<&L> = nights.iter().copied().filter(|night| scored(night) > 0).collect();
     if nights.is_empty() {
@@ -158,7 +187,8 @@ fn run<L: Lesson>(
     }
     let loss = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
     let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed) };
-    let mut stepper = Stepper::new(plan, net.layout.runs(plan.trainable), weights).corrected(correction);
+    let runs = net.layout.runs_without(plan.trainable, held);
+    let mut stepper = Stepper::new(plan, runs, weights).corrected(correction).pulled(pull);
     let mut gradients = vec![0.0; weights.len()];
     let mut order: Vec<usize> = (0..nights.len()).collect();
     let (mut total, mut counted) = (0.0f64, 0u32);

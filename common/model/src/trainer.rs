@@ -15,8 +15,9 @@ use crate::config::DeviceKind;
 use crate::error::ModelError;
 use crate::input::Prepared;
 use crate::invariance;
+use crate::personal::{self, Outcome, Round};
 use crate::stager::Stager;
-use crate::train::{Embedded, TrainReport};
+use crate::train::{Embedded, Lessons, TrainReport};
 
 /// A night, or the part of one that a client trains or is judged on.
 #[derive(Clone, Debug)]
@@ -187,6 +188,9 @@ impl NightTrainer {
         let desk = self.desk(&task.foundation)?;
         let set = task.plan.trainable;
         let release = self.foundations.release(&desk.foundation, set, &task.weights)?;
+        if let Some(update) = personal_update(task, &desk, &release)? {
+            return Ok(update);
+        }
         let mut stager = Stager::clone(&release);
         // The memory is the control variate; nothing else is kept between rounds.
         let control =
@@ -210,7 +214,9 @@ impl NightTrainer {
 
     fn confusion(&self, task: &EvaluateTask) -> Result<LocalEvaluation, ModelError> {
         let desk = self.desk(&task.foundation)?;
-        let stager = self.foundations.release(&desk.foundation, task.plan.trainable, &task.weights)?;
+        let release = self.foundations.release(&desk.foundation, task.plan.trainable, &task.weights)?;
+        let own = personal::recall(&release, &task.plan, task.memory.as_deref())?;
+        let stager = own.as_ref().unwrap_or(&release);
         let classes = stager.task().classes();
         let mut confusion = vec![0; classes * classes];
         for (night, counted) in &desk.evaluate {
@@ -223,6 +229,32 @@ impl NightTrainer {
         }
         Ok(LocalEvaluation { classes: classes as u8, confusion })
     }
+}
+
+/// An update of which something stays here, if the plan wants that.
+fn personal_update(
+    task: &TrainTask,
+    desk: &Desk,
+    release: &Stager,
+) -> Result<Option<LocalUpdate>, ModelError> {
+    let plan = &task.plan;
+    let embedded: Vec<&Embedded>;
+    let nights: Vec<&Prepared>;
+    let lessons = if plan.trainable == TrainableSet::Head {
+        embedded = desk.embedded().iter().collect();
+        Lessons::Embedded(&embedded)
+    } else {
+        nights = desk.train.iter().collect();
+        Lessons::Nights(&nights)
+    };
+    let round = Round { release, lessons, plan, seed: task.seed, memory: task.memory.as_deref() };
+    let Some(Outcome { shared, report, memory }) = personal::train(&round)? else { return Ok(None) };
+    let TrainReport { loss, steps, examples } = report;
+    let delta = shared.change_from(release, plan.trainable)?;
+    let shape = task.sections.moments;
+    let moments = shape.map(|shape| desk.moments(release, plan.trainable, shape)).transpose()?;
+    let memory = Some(memory);
+    Ok(Some(LocalUpdate { delta, control: None, moments, steps, examples, loss, memory }))
 }
 
 impl Trainer for NightTrainer {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Manifest;
 use crate::fault::ConfigError;
 use crate::ids::Version;
-use crate::plan::{Optimiser, TrainPlan};
+use crate::plan::{Optimiser, Personalisation, TrainPlan};
 use crate::strategy::{LateAverage, Strategy, StrategyConfig};
 use crate::sum::{MAX_UPDATES, Weighting};
 use crate::update::Sections;
@@ -187,6 +187,11 @@ impl FederationConfig {
                 "SCAFFOLD corrects plain gradient descent: write `optimiser = { sgd = { momentum = 0.0 } }`"
                     .into(),
             )?;
+            need(
+                self.plan.personal == Personalisation::None,
+                "plan.personal",
+                "SCAFFOLD keeps its control variate where personal weights would be".into(),
+            )?;
         }
         need(
             self.plan.invariance.is_none() || self.weighting == Weighting::Examples,
@@ -298,10 +303,18 @@ mod tests {
         let sgd = |momentum| TrainPlan { optimiser: Optimiser::Sgd { momentum }, ..TrainPlan::default() };
         let pulled = Some(Invariance { weight: 0.1, from_round: 2 });
         let invariant = TrainPlan { invariance: pulled, ..TrainPlan::default() };
-        let cases: [(&str, FederationConfig); 11] = [
+        let cases: [(&str, FederationConfig); 12] = [
             ("plan.optimiser", FederationConfig { strategy: scaffold(8), ..plain() }),
             ("plan.optimiser", FederationConfig { strategy: scaffold(8), plan: sgd(0.9), ..plain() }),
             ("strategy.population", FederationConfig { strategy: scaffold(7), plan: sgd(0.0), ..plain() }),
+            (
+                "plan.personal",
+                FederationConfig {
+                    strategy: scaffold(8),
+                    plan: TrainPlan { personal: Personalisation::Head, ..sgd(0.0) },
+                    ..plain()
+                },
+            ),
             ("weighting", FederationConfig { weighting: Weighting::Uniform, plan: invariant, ..plain() }),
             ("training_seconds", FederationConfig { training_seconds: 0.0, ..plain() }),
             ("stall_seconds", FederationConfig { stall_seconds: 0.0, ..plain() }),
@@ -324,7 +337,7 @@ mod tests {
             cohort = 8
             danger_plain_aggregation = true
             strategy = { kind = "fed-prox", mu = 0.1 }
-            plan = { steps = 3, optimiser = { adamw = { weight_decay = 0.01 } } }
+            plan = { steps = 3, optimiser = { adamw = { weight_decay = 0.01 } }, personal = "none" }
         "#;
         let config: FederationConfig = parse(text).unwrap();
         assert_eq!(config.plan, TrainPlan::default());

@@ -95,6 +95,56 @@ fn second() -> u64 {
     2
 }
 
+/// What of a model is each client's own: it stays in the client's memory from round to round, and its change is sent as
+/// zero. A new person, who has no memory, gets the shared weights in its place.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Personalisation {
+    /// Nothing: one model for everybody.
+    #[default]
+    None,
+    /// The classifier; everything before it is shared (FedPer, Arivazhagan et al. 2019).
+    Head,
+    /// The classifier, which each round is trained on the frozen rest before the rest is trained under the frozen classifier
+    /// (FedRep, Collins et al. 2021).
+    Rep {
+        /// Steps of the classifier in a round, before the plan's own for the rest; try 5 to 10.
+        head_steps: u32,
+    },
+    /// Gains and shifts of the norms (FedBN, Li et al. 2021, with the layer norms that this network has).
+    Norms,
+    /// A second copy of all trained weights, pulled towards the release; what is sent is as without it (Ditto, Li et al.
+    /// 2021).
+    Ditto {
+        /// Strength of the pull: a step at rate `eta` ends at `1 / (1 + eta lambda)` of the way out. Beside the rates of AdamW
+        /// try 1 to 100.
+        lambda: f32,
+    },
+}
+
+impl Personalisation {
+    fn check(self, trainable: TrainableSet) -> Result<(), ConfigError> {
+        let refuse = |key, why: String| Err(ConfigError::value(key, why));
+        match self {
+            Self::Head | Self::Rep { .. } if trainable == TrainableSet::Head => refuse(
+                "plan.personal",
+                "with `trainable = \"head\"` nothing but the head is trained, and nothing is left to share"
+                    .into(),
+            ),
+            Self::Norms if trainable != TrainableSet::Full => {
+                refuse("plan.personal", "norms are trained with `trainable = \"full\"` only".into())
+            }
+            Self::Rep { head_steps } if !(1..=MAX_STEPS).contains(&head_steps) => {
+                refuse("plan.personal.rep.head_steps", format!("{head_steps} is not within 1 to {MAX_STEPS}"))
+            }
+            Self::Ditto { lambda } if !(0.0..=1e6).contains(&lambda) => {
+                refuse("plan.personal.ditto.lambda", format!("{lambda} is not within 0 to 1000000"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// One client's work in one round.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -126,6 +176,8 @@ pub struct TrainPlan {
     pub augmentation: Augmentation,
     /// Subject-invariance; off by default.
     pub invariance: Option<Invariance>,
+    /// What each client keeps for itself; nothing by default.
+    pub personal: Personalisation,
 }
 
 impl Default for TrainPlan {
@@ -144,6 +196,7 @@ impl Default for TrainPlan {
             dropout: 0.2,
             augmentation: Augmentation::default(),
             invariance: None,
+            personal: Personalisation::None,
         }
     }
 }
@@ -181,7 +234,7 @@ impl TrainPlan {
                 return Err(ConfigError::value(key, format!("{value} is not within {low} to {high}")));
             }
         }
-        Ok(())
+        self.personal.check(self.trainable)
     }
 
     /// Local steps of a client with so many nights to train on.
@@ -236,6 +289,32 @@ mod tests {
         let plan = TrainPlan { invariance: pull, ..TrainPlan::default() };
         assert!(plan.check().unwrap_err().to_string().contains("plan.invariance.weight"));
         assert!(TrainPlan::default().check().is_ok());
+    }
+
+    #[test]
+    fn what_is_personal_has_to_leave_something_to_share() {
+        use Personalisation::{Ditto, Head, None, Norms, Rep};
+        use TrainableSet::{Adapters, Full, Head as HeadOnly};
+        let check = |personal, trainable| TrainPlan { personal, trainable, ..TrainPlan::default() }.check();
+        let rep = |head_steps| Rep { head_steps };
+        let ditto = |lambda| Ditto { lambda };
+        for (personal, trainable) in
+            [(None, HeadOnly), (Head, Adapters), (rep(5), Full), (Norms, Full), (ditto(0.5), HeadOnly)]
+        {
+            assert!(check(personal, trainable).is_ok(), "{personal:?} with {trainable:?}");
+        }
+        let cases = [
+            (Head, HeadOnly, "`plan.personal`"),
+            (rep(5), HeadOnly, "`plan.personal`"),
+            (Norms, Adapters, "`plan.personal`"),
+            (rep(0), Full, "`plan.personal.rep.head_steps`"),
+            (ditto(-1.0), Full, "`plan.personal.ditto.lambda`"),
+            (ditto(f32::NAN), Full, "`plan.personal.ditto.lambda`"),
+        ];
+        for (personal, trainable, key) in cases {
+            let error = check(personal, trainable).unwrap_err().to_string();
+            assert!(error.contains(key), "{personal:?} with {trainable:?}: {error}");
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ mod tests {
     use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
     use crate::message::{Assignment, Examination, PROTOCOL, Role, ToClient, ToServer};
     use crate::moments::Embedding;
-    use crate::plan::{Invariance, TrainPlan};
+    use crate::plan::{Invariance, Personalisation, TrainPlan};
     use crate::update::{Extra, Sections};
 
     fn hex(frame: &[u8]) -> String {
@@ -100,7 +100,8 @@ mod tests {
         let round = Round(3);
         let blob = BlobId { digest, len: 1000 };
         let invariance = Some(Invariance { weight: 0.5, from_round: 2 });
-        let plan = TrainPlan { invariance, ..TrainPlan::default() };
+        let personal = Personalisation::Ditto { lambda: 0.5 };
+        let plan = TrainPlan { invariance, personal, ..TrainPlan::default() };
         let moments = Some(Embedding { classes: 4, width: 32 });
         let assignment = Assignment {
             round,
@@ -113,12 +114,13 @@ mod tests {
             time_left_ms: 6,
         };
         let (version, foundation, release) = (Version(2), blob, blob);
-        // Full, 3 steps, no passes, rate, cosine; AdamW, clip, proximal; weighting, smoothing, dropout; augmentation; pull.
+        // Full, 3 steps, no passes, rate, cosine; AdamW, clip, proximal; weighting, smoothing, dropout; augmentation; pull; own copy.
         let plan_bytes = "0203006f12833b01".to_owned()
             + "000ad7233c0000803f00000000"
             + "0100000000cdcc4c3e"
             + "cdcccc3d0000803f000000000000000000000000"
-            + "010000003f02";
+            + "010000003f02"
+            + "040000003f";
         let name = format!("{sevens}fbe803");
         let examination = Examination { version, plan, foundation, release };
         let cases: Vec<(Vec<u8>, String)> = vec![
@@ -151,9 +153,9 @@ mod tests {
             (encode(&ToClient::Welcome { version: Version(4) }), "020000000704".into()),
             (
                 encode(&ToClient::Train(assignment)),
-                format!("aa0000000003{plan_bytes}05{name}{name}01{name}0101042006"),
+                format!("af0000000003{plan_bytes}05{name}{name}01{name}0101042006"),
             ),
-            (encode(&ToClient::Evaluate(examination)), format!("800000000102{plan_bytes}{name}{name}")),
+            (encode(&ToClient::Evaluate(examination)), format!("850000000102{plan_bytes}{name}{name}")),
         ];
         for (frame, golden) in cases {
             assert_eq!(hex(&frame), golden);

@@ -49,6 +49,19 @@ pub fn rows(rows: &[Row]) -> String {
     csv.out
 }
 
+/// `subjects.csv`: one line per row and person, counts of all seeds together.
+#[must_use]
+pub fn subjects(rows: &[Row]) -> String {
+    let mut csv = Csv::new(&["name", "subject", "n", "accuracy", "kappa", "macro_f1"]);
+    for row in rows {
+        for (subject, counts) in &row.subjects {
+            csv.text(&row.name).text(subject).whole(counts.total());
+            csv.number(counts.accuracy()).number(counts.kappa()).number(counts.macro_f1()).end();
+        }
+    }
+    csv.out
+}
+
 /// `clients.csv`: one line per client with its scores and, for each measure, the truth's and the prediction's mean
 /// over its scored nights.
 #[must_use]
@@ -220,6 +233,7 @@ mod tests {
         let summary = testing::summary(3, 2);
         for text in [
             rows(&summary.rows),
+            subjects(&summary.rows),
             clients(&summary),
             rounds(&summary.rounds),
             epochs(&summary.clients[0]),

@@ -1,7 +1,7 @@
 //! Writing reports to a folder: the only file of this crate that touches the disk.
 //!
 //! ```text
-//! DIR/summary.json  report.html  rows.csv  clients.csv  rounds.csv
+//! DIR/summary.json  report.html  rows.csv  subjects.csv  clients.csv  rounds.csv
 //! DIR/clients/<client>.html  .json  .csv
 //! ```
 //!
@@ -59,6 +59,7 @@ pub fn write_run(dir: &Path, summary: &Summary) -> Result<(), OutputError> {
         write_files(&clients, stem, &ClientReport::of_run(summary, client), Flush::System)?;
     }
     write_text(&dir.join("rows.csv"), &csv::rows(&summary.rows))?;
+    write_text(&dir.join("subjects.csv"), &csv::subjects(&summary.rows))?;
     write_text(&dir.join("clients.csv"), &csv::clients(summary))?;
     write_text(&dir.join("rounds.csv"), &csv::rounds(&summary.rounds))?;
     write_text(&dir.join("report.html"), &html::run_page(summary))?;
@@ -183,7 +184,15 @@ mod tests {
             let names = fs::read_dir(path).unwrap();
             names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
         };
-        let names = ["summary.json", "report.html", "rows.csv", "clients.csv", "rounds.csv", "clients"];
+        let names = [
+            "summary.json",
+            "report.html",
+            "rows.csv",
+            "subjects.csv",
+            "clients.csv",
+            "rounds.csv",
+            "clients",
+        ];
         assert_eq!(list(dir.path()), names.iter().map(|&name| name.to_owned()).collect());
         assert_eq!(list(&dir.path().join("clients")).len(), 9);
         let text = fs::read_to_string(dir.path().join("summary.json")).unwrap();

@@ -4,4 +4,5 @@ mod cli;
 mod parity;
 mod pretrain;
 mod release;
+mod personal;
 mod world;
