@@ -162,6 +162,7 @@ impl HubNights {
         let checkpoint = Checkpoint::from_bytes(&task.foundation)?;
         let mut stager = Stager::from_checkpoint(&checkpoint, self.device)?;
         stager.set_trainable(task.plan.trainable, &floats(&task.weights))?;
+        let stager = stager.with_memory(&task.plan, task.memory.as_deref())?;
         let options = NightOptions::default();
         let staging = staging(stager.task());
         let mut nights = Vec::new();
@@ -224,7 +225,7 @@ mod tests {
     use somnus_model::NetConfig;
     use somnus_protocol::checkpoint::bytes_of;
     use somnus_protocol::ids::{Round, Version};
-    use somnus_protocol::plan::{TrainPlan, TrainableSet};
+    use somnus_protocol::plan::{Personalisation, TrainPlan, TrainableSet};
     use somnus_report::Extent;
     use somnus_signals::synthetic::{SyntheticConfig, recordings};
 
@@ -284,6 +285,37 @@ mod tests {
             );
             assert_eq!(statistics.tib, f64::from(judged) / 2.0);
         }
+    }
+
+    #[test]
+    fn a_hub_reports_on_the_weights_that_it_keeps_for_itself() {
+        let dir = folder(1);
+        let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap();
+        let (foundation, weights) = model();
+        let plan = TrainPlan { steps: 8, personal: Personalisation::Head, ..TrainPlan::default() };
+        let train = TrainTask {
+            plan: plan.clone(),
+            foundation: foundation.clone(),
+            weights: weights.clone(),
+            ..TrainTask::default()
+        };
+        let memory = hub.train(&train).unwrap().memory;
+        assert!(memory.is_some());
+        let about = About { federation: "night".into(), client: "ann".parse().unwrap() };
+        let [own, shared] = [memory, None].map(|memory| {
+            let task = EvaluateTask {
+                version: Version(1),
+                plan: plan.clone(),
+                foundation: foundation.clone(),
+                weights: weights.clone(),
+                memory,
+            };
+            let counts = hub.evaluate(&task).unwrap().confusion;
+            let reported = hub.report(&task, &about).unwrap().client.confusion.to_rows().concat();
+            assert_eq!(reported, counts.iter().copied().map(u64::from).collect::<Vec<_>>());
+            counts
+        });
+        assert_ne!(own, shared);
     }
 
     /// Nights of one person by name; those that begin with `!` without labels.

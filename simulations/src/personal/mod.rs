@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
-use somnus_model::Stager;
+use somnus_model::{NightPart, Stager};
 use somnus_protocol::plan::Personalisation;
 use somnus_protocol::time::Instant;
 use somnus_report::{
@@ -206,8 +206,13 @@ impl Lab {
         let client = |(person, cut): (&PersonId, &Cut)| {
             let (truth, predicted) = cut.stage(&models[0][person])?;
             let predicted = predicted.into_iter().map(Some).collect();
-            let name = &cut.judge.night.name;
-            let night = NightResult::new(name, truth, predicted, &staging, NightOptions::default());
+            let NightPart { night, epochs } = &cut.judge;
+            let options = NightOptions::default();
+            let night = if *epochs == (0..night.epochs) {
+                NightResult::new(&night.name, truth, predicted, &staging, options)
+            } else {
+                NightResult::part(&night.name, truth, predicted, epochs.clone(), &staging, options)
+            };
             Ok(ClientResult::from_nights(client_id(person).as_str(), LATER, vec![night], &staging)?)
         };
         cuts.iter().map(client).collect()

@@ -81,3 +81,14 @@ pub(crate) fn recall(
     };
     own.recall(release, Some(memory)).map(Some)
 }
+
+impl Stager {
+    /// The network that stages a client's own nights: this release, with what the client keeps for itself under `plan` in
+    /// it; the release as it is for who keeps nothing.
+    ///
+    /// # Errors
+    /// [`ModelError::Memory`] if the bytes are not what `plan` leaves.
+    pub fn with_memory(self, plan: &TrainPlan, memory: Option<&[u8]>) -> Result<Self, ModelError> {
+        Ok(recall(&self, plan, memory)?.unwrap_or(self))
+    }
+}
