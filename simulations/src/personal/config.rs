@@ -65,8 +65,7 @@ impl PersonalConfig {
 }
 
 /// A method as the literature calls it.
-#[must_use]
-pub fn name(method: Personalisation) -> &'static str {
+pub(super) fn name(method: Personalisation) -> &'static str {
     match method {
         Personalisation::None => "FedAvg",
         Personalisation::Head => "FedPer",

@@ -13,7 +13,7 @@ use crate::cohort::People;
 
 /// How nights are divided.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Split {
+pub(super) enum Split {
     /// In time: an only night with a gap, several nights before the last.
     Later,
     /// **A leak**: epochs of each night dealt out at random.
@@ -22,8 +22,7 @@ pub enum Split {
 
 impl Split {
     /// A row's name under this split.
-    #[must_use]
-    pub fn row(self, name: &str) -> String {
+    pub(super) fn row(self, name: &str) -> String {
         match self {
             Self::Later => name.to_owned(),
             Self::RandomEpochs => format!("{name}, random epochs"),
@@ -33,16 +32,15 @@ impl Split {
 
 /// One person's nights, divided.
 #[derive(Clone, Debug)]
-pub struct Cut {
+pub(super) struct Cut {
     /// What a model may know of the person.
-    pub learn: Vec<NightPart>,
+    pub(super) learn: Vec<NightPart>,
     /// What the person is judged on.
-    pub judge: NightPart,
+    pub(super) judge: NightPart,
 }
 
 /// Divides everybody's nights; who has no scored epoch on one side is left out, for a reason.
-#[must_use]
-pub fn cut(
+pub(super) fn cut(
     people: &People,
     config: &PersonalConfig,
     split: Split,
@@ -101,7 +99,7 @@ impl Cut {
     ///
     /// # Errors
     /// Those of [`Stager::prepare_part`].
-    pub fn lessons(&self, stager: &Stager) -> Result<Vec<Prepared>, ModelError> {
+    pub(super) fn lessons(&self, stager: &Stager) -> Result<Vec<Prepared>, ModelError> {
         self.learn.iter().map(|part| stager.prepare_part(&part.night, part.epochs.clone())).collect()
     }
 
@@ -109,7 +107,7 @@ impl Cut {
     ///
     /// # Errors
     /// Those of [`Stager::predict`].
-    pub fn stage(&self, stager: &Stager) -> Result<(Vec<Option<u8>>, Vec<u8>), ModelError> {
+    pub(super) fn stage(&self, stager: &Stager) -> Result<(Vec<Option<u8>>, Vec<u8>), ModelError> {
         let NightPart { night, epochs } = &self.judge;
         let predicted = stager.predict(night)?.argmax().into_iter().map(|class| class as u8).collect();
         let truth = night.classes(stager.task()).into_iter().enumerate();
@@ -122,7 +120,7 @@ impl Cut {
 ///
 /// # Errors
 /// A class that the task does not have.
-pub fn count(
+pub(super) fn count(
     task: Task,
     (truth, predicted): &(Vec<Option<u8>>, Vec<u8>),
 ) -> Result<Confusion, ConfusionError> {
