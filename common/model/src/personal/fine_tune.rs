@@ -39,7 +39,8 @@ impl FineTuning {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.plan(&TrainPlan::default()).check()?;
         if !(0.0..=1e6).contains(&self.pull) {
-            return Err(ConfigError::value("plan.pull", format!("{} is not within 0 to 1000000", self.pull)));
+            let why = format!("{} is not within 0 to 1000000", self.pull);
+            return Err(ConfigError::Value { key: "plan.pull".into(), why });
         }
         Ok(())
     }
