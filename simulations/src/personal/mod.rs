@@ -17,9 +17,7 @@ use std::time::{Duration, Instant as Clock};
 use somnus_model::{NightPart, Stager};
 use somnus_protocol::plan::Personalisation;
 use somnus_protocol::time::Instant;
-use somnus_report::{
-    ClientResult, Comparison, Confusion, ConfusionError, Excluded, NightOptions, NightResult, Row, Summary,
-};
+use somnus_report::{ClientResult, Comparison, Confusion, Excluded, NightOptions, NightResult, Row, Summary};
 use somnus_signals::PersonId;
 
 use alone::{Alone, Case};
@@ -98,10 +96,8 @@ pub fn run(
     summary.comparisons = comparisons(&rows, config.methods.contains(&Personalisation::None))?;
     summary.rows = rows;
     summary.clients = clients;
-    let mut left_out: Vec<&Excluded> = lab.people.excluded.iter().collect();
-    left_out.extend(cuts.iter().flat_map(|(_, excluded)| excluded));
-    for Excluded { id, reason } in left_out {
-        let excluded = somnus_report::Excluded { id: id.clone(), reason: reason.clone() };
+    for left_out in lab.people.excluded.iter().chain(cuts.iter().flat_map(|(_, excluded)| excluded)) {
+        let excluded = Excluded { id: left_out.id.clone(), reason: left_out.reason.clone() };
         if !summary.excluded.contains(&excluded) {
             summary.excluded.push(excluded);
         }

@@ -2,7 +2,7 @@
 
 mod cli;
 mod parity;
+mod personal;
 mod pretrain;
 mod release;
-mod personal;
 mod world;
