@@ -62,9 +62,9 @@ impl<'a> Stepper<'a> {
         self
     }
 
-    /// Draws every step back.
+    /// Draws every step back; a pull without strength is none, to the last bit.
     pub(crate) fn pulled(mut self, pull: Option<Pull<'a>>) -> Self {
-        self.pull = pull;
+        self.pull = pull.filter(|pull| pull.strength > 0.0);
         self
     }
 

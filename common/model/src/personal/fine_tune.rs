@@ -59,7 +59,7 @@ impl FineTuning {
         let plan = self.plan(plan);
         let mut tuned = model.clone();
         let rate = |step| one_cycle(step, plan.steps, plan.learning_rate);
-        let pull = (self.pull > 0.0).then_some(Pull { towards: &model.weights, strength: self.pull });
+        let pull = Some(Pull { towards: &model.weights, strength: self.pull });
         let lead = Lead { pull, ..Lead::new(seed, &rate) };
         Lessons::Nights(nights).train(&tuned.net, &mut tuned.weights, &plan, lead)?;
         Ok(tuned)
