@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use somnus_model::{ModelError, Prepared, Stager};
+use somnus_model::{Alike, Likeness, ModelError, Prepared, Stager};
 use somnus_protocol::checkpoint::Checkpoint;
 use somnus_protocol::seed::{Label, Seed};
 use somnus_report::{Confusion, ConfusionError};
@@ -192,7 +192,7 @@ impl Bench {
         for (number, donor) in donors.iter().enumerate() {
             let mut stager = self.initial()?;
             let nights = prepared(&stager, &self.people.nights_of_all(std::slice::from_ref(donor)))?;
-            self.fit(&mut stager, &nights, self.scenario.passes(), 1 + number as u64)?;
+            self.fit(&mut stager, &nights, self.scenario.passes(), 1 + number as u64, None)?;
             let scores = score(&self.people, &self.fold.test, self.task(), |night| {
                 Ok(stager.predict(night)?.argmax())
             })?;
@@ -222,8 +222,23 @@ impl Bench {
         }
         let mut stager = self.initial()?;
         let nights = prepared(&stager, &nights)?;
-        self.fit(&mut stager, &nights, passes, 0)?;
+        self.fit(&mut stager, &nights, passes, 0, None)?;
         score(&self.people, &self.fold.test, self.task(), |night| Ok(stager.predict(night)?.argmax()))
+    }
+
+    /// Central training's network, with people made alike or as they are.
+    pub(crate) fn network(&self, likeness: Option<Likeness>) -> Result<Stager, BaselineError> {
+        let mut stager = self.initial()?;
+        let mut nights = Vec::new();
+        let mut whose = Vec::new();
+        for (number, person) in self.fold.train.iter().enumerate() {
+            nights.extend(self.people.nights_of(person).cloned());
+            whose.resize(nights.len(), number);
+        }
+        let nights = prepared(&stager, &nights)?;
+        let alike = likeness.map(|likeness| Alike { likeness, people: &whose });
+        self.fit(&mut stager, &nights, self.scenario.passes(), 0, alike)?;
+        Ok(stager)
     }
 
     /// Each held-out person's own first night: learned from in part, judged on the rest.
@@ -246,7 +261,7 @@ impl Bench {
                 stager.prepare_part(night, 0..learn.len())?
             };
             if part.scored() > 0 {
-                self.fit(&mut stager, &[part], self.scenario.passes(), 100)?;
+                self.fit(&mut stager, &[part], self.scenario.passes(), 100, None)?;
             }
             let (truth, predicted) = (night.classes(self.task()), stager.predict(night)?.argmax());
             let pairs = judge.iter().filter_map(|e| Some((truth[*e]? as u8, predicted[*e] as u8)));
@@ -269,6 +284,7 @@ impl Bench {
         nights: &[Prepared],
         passes: u32,
         number: u64,
+        alike: Option<Alike<'_>>,
     ) -> Result<(), BaselineError> {
         let seed = Seed::from_number(self.seed).derive(Label::Training, &number.to_le_bytes()).number();
         let steps = passes * nights.len() as u32;
@@ -280,7 +296,11 @@ impl Bench {
             somnus_model::one_cycle(step, steps, plan.learning_rate)
         };
         let late = f64::from(steps) * self.scenario.federation.average_late;
-        stager.train_averaged(&nights, &plan, seed, &rate, steps - late.ceil() as u32)?;
+        let from = steps - late.ceil() as u32;
+        match alike {
+            Some(alike) => stager.train_alike(&nights, &plan, seed, &rate, from, alike)?,
+            None => stager.train_averaged(&nights, &plan, seed, &rate, from)?,
+        };
         Ok(())
     }
 }

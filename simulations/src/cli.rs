@@ -26,6 +26,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Print finished runs as a page of Markdown tables.
     Results(ResultsArgs),
+    /// Ask what a checkpoint's embeddings give away.
+    Probe(ProbeArgs),
     /// Write a cohort of synthetic people in the layout that `run --data` and somnus-client read.
     Synth(SynthArgs),
     /// Write the model that a federation starts from.
@@ -91,6 +93,25 @@ pub struct ResultsArgs {
     /// Folders with a `summary.json`, in the order of the page.
     #[arg(required = true)]
     pub runs: Vec<PathBuf>,
+}
+
+/// Arguments of `probe`.
+#[derive(Args, Debug)]
+pub struct ProbeArgs {
+    /// The checkpoint.
+    pub model: PathBuf,
+    /// The folder of recordings, in the sleep-accel layout; labels are not needed.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Who sleeps: a fresh probe learns the first part of everybody's night and names the sleepers of the last.
+    #[arg(long, required = true)]
+    pub subjects: bool,
+    /// Probes, each from another seed.
+    #[arg(long, default_value_t = 5)]
+    pub seeds: u64,
+    /// Print the numbers as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `synth`.

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use somnus_signals::split::{Fold, by_person};
-use somnus_signals::{Cohort, DataError, Excluded, Night, NightRules, PersonId, sleep_accel, synthetic};
+use somnus_signals::{
+    Cohort, DataError, Excluded, Night, NightRules, PersonId, derive, sleep_accel, slpdb, synthetic,
+};
 
 use crate::scenario::{DataConfig, Scenario};
 
@@ -61,7 +63,13 @@ impl People {
                 return Err(CohortError::NeedlessData(scenario.name.clone()));
             }
             (DataConfig::SleepAccel {}, Some(folder)) => sleep_accel::cohort(folder, &rules)?,
-            (DataConfig::SleepAccel {}, None) => return Err(CohortError::NoData(scenario.name.clone())),
+            (DataConfig::Slpdb {}, Some(folder)) => {
+                let recordings: Vec<_> = slpdb::load(folder)?.into_iter().map(derive).collect();
+                Cohort::from_recordings(&recordings, &rules)
+            }
+            (DataConfig::SleepAccel {} | DataConfig::Slpdb {}, None) => {
+                return Err(CohortError::NoData(scenario.name.clone()));
+            }
         };
         Self::new(cohort, scenario.folds, scenario.fold_seed)
     }
@@ -121,6 +129,15 @@ mod tests {
         everyone.dedup();
         assert_eq!(held_out, everyone);
         assert!(people.folds.iter().all(|fold| fold.test.iter().all(|p| !fold.train.contains(p))));
+    }
+
+    #[test]
+    fn with_more_folds_than_people_each_is_held_out_alone() {
+        let few = synthetic::SyntheticConfig { people: 5, ..Default::default() };
+        let scenario = Scenario { data: DataConfig::Synthetic(few), folds: 1000, ..Scenario::demo() };
+        let folds = People::of(&scenario, None).unwrap().folds;
+        assert_eq!(folds.len(), 5);
+        assert!(folds.iter().all(|fold| (fold.train.len(), fold.test.len()) == (4, 1)));
     }
 
     #[test]

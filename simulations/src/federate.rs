@@ -287,11 +287,11 @@ pub fn staging(task: Task) -> Staging {
 }
 
 /// Tells the progress bar.
-struct Watch<'a> {
-    progress: &'a Progress,
-    steps: u64,
-    rounds: u64,
-    place: String,
+pub(crate) struct Watch<'a> {
+    pub(crate) progress: &'a Progress,
+    pub(crate) steps: u64,
+    pub(crate) rounds: u64,
+    pub(crate) place: String,
 }
 
 impl Observer for Watch<'_> {

@@ -11,6 +11,7 @@
 //! * [`federate`] runs the federations of all folds and seeds, [`baselines`] and [`time_only`] make the other rows of the
 //!   table, [`merge`] reads four stages as fewer, [`study`] is all of it, with one summary;
 //! * [`personal`] asks what is best for the same people later: the own data, everybody's, or both;
+//! * [`probe`] tells people apart by [`regression`], [`invariance`] what it costs to prevent that;
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint on any folder;
 //! * [`pretrain`] makes the foundation that a federation starts from;
 //! * [`bench`](mod@bench) and [`memory`] measure; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
@@ -25,14 +26,17 @@ pub mod evaluate;
 pub mod executor;
 pub mod federate;
 pub mod federation;
+pub mod invariance;
 pub mod memory;
 pub mod merge;
 pub mod network;
 pub mod personal;
 pub mod pretrain;
+pub mod probe;
 pub mod progress;
 pub mod quic;
 pub mod recipe;
+pub mod regression;
 pub mod rss;
 pub mod scenario;
 pub mod start;

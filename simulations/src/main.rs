@@ -9,9 +9,10 @@ use clap::Parser;
 use somnus_model::DeviceKind;
 use somnus_report::Summary;
 use somnus_report::{markdown, output, table};
-use somnus_signals::{sleep_accel, synthetic};
+use somnus_signals::{NightRules, sleep_accel, synthetic};
 use somnus_sim::cli::{
-    BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, PretrainArgs, ResultsArgs, SynthArgs,
+    BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, PretrainArgs, ProbeArgs, ResultsArgs,
+    SynthArgs,
 };
 use somnus_sim::cohort::People;
 use somnus_sim::evaluate::{Model, evaluate as score};
@@ -24,7 +25,7 @@ use somnus_sim::start::Start;
 use somnus_sim::study;
 use somnus_sim::train::train;
 use somnus_sim::transport::Transport;
-use somnus_sim::{bench, memory};
+use somnus_sim::{bench, invariance, memory};
 
 /// Keeps a step's buffers for the next one.
 #[global_allocator]
@@ -64,6 +65,7 @@ fn command(command: Command) -> anyhow::Result<()> {
         }
         Command::Evaluate(args) => evaluate(&args),
         Command::Results(args) => results(&args),
+        Command::Probe(args) => subjects(&args),
         Command::Synth(args) => synth(&args),
         Command::Foundation(args) => foundation(&args),
         Command::Pretrain(args) => pretrain(&args),
@@ -89,6 +91,10 @@ fn study(
     if let Some(config) = scenario.personal.clone() {
         let findings = personal::run(scenario, &config, &origin, people, means, start, Progress::new)?;
         return report(out, findings.summary);
+    }
+    if let Some(sweep) = scenario.invariance.clone() {
+        let summary = invariance::run(scenario, &sweep, &origin, people, means, start, Progress::new)?;
+        return report(out, summary);
     }
     if scenario.folds > 0 {
         let findings = study::run(scenario, &origin, people, means, start, Progress::new)?;
@@ -116,6 +122,25 @@ fn results(args: &ResultsArgs) -> anyhow::Result<()> {
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let summary = Summary::from_json(&text).with_context(|| file.display().to_string())?;
         writeln!(std::io::stdout(), "{}", markdown::run(&summary))?;
+    }
+    Ok(())
+}
+
+fn subjects(args: &ProbeArgs) -> anyhow::Result<()> {
+    let model = Model::load(&args.model, DeviceKind::Flex)?;
+    let cohort = sleep_accel::cohort(&args.data, &NightRules::default())?;
+    let found = somnus_sim::probe::subjects(&model.stager, &cohort, args.seeds)?;
+    if found.is_empty() {
+        bail!(
+            "{}: at least two people with a usable night are needed to tell them apart",
+            args.data.display()
+        );
+    }
+    let mut stdout = std::io::stdout().lock();
+    if args.json {
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&found)?)?;
+    } else {
+        write!(stdout, "{}", table::identification(&found))?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use somnus_protocol::fault::ConfigError;
 use somnus_signals::synthetic::SyntheticConfig;
 use somnus_signals::{NightRules, Task};
 
+use crate::invariance::Sweep;
 use crate::network::WorldConfig;
 use crate::personal::PersonalConfig;
 use crate::start::Origin;
@@ -46,8 +47,8 @@ pub struct Scenario {
     pub everyone: bool,
     /// The rounds, as a server's configuration has them.
     pub federation: FederationConfig,
-    /// Parts into which the people are dealt; each part is held out once. With 0 nobody is: one federation of everybody,
-    /// for the sake of its release. Default 4.
+    /// Parts into which the people are dealt; each part is held out once. As many as there are people, or more, hold each
+    /// person out alone. With 0 nobody is: one federation of everybody, for the sake of its release. Default 4.
     #[serde(default = "four_folds")]
     pub folds: usize,
     /// Seed of the dealing; the same people are held out together whatever the other seeds. Default 0.
@@ -60,6 +61,10 @@ pub struct Scenario {
     /// others for every seed and fold. Default none.
     #[serde(default)]
     pub curve: Vec<usize>,
+    /// Instead of the usual table: what it costs to hide who sleeps, over these weights. Neither `baselines` nor `curve`
+    /// apply then. Default none.
+    #[serde(default)]
+    pub invariance: Option<Sweep>,
     /// What a reader of the report has to know; shown on it.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -82,6 +87,8 @@ pub enum DataConfig {
     Synthetic(SyntheticConfig),
     /// A folder of the sleep-accel layout, given by `--data`.
     SleepAccel {},
+    /// A folder of the slpdb layout, given by `--data`: beats of an ECG and stages, no movement. Streams `hr` and `ibi`.
+    Slpdb {},
 }
 
 /// Rows beside the federated one. All see the same training people and are judged on the same held-out people.
@@ -235,6 +242,14 @@ impl Scenario {
                 "without a foundation every federation is from scratch".into(),
             );
         }
+        if let Some(Sweep { moments, adversary }) = &self.invariance {
+            if let Some(wrong) = moments.iter().chain(adversary).find(|w| !(0.0..=1e3).contains(*w)) {
+                return refuse("invariance", format!("a weight of {wrong} is not within 0 to 1,000"));
+            }
+            if self.folds == 0 {
+                return refuse("invariance", "staging is judged on people held out: `folds` is 0".into());
+            }
+        }
         if let DataConfig::Synthetic(cohort) = &self.data
             && !(1..=100_000).contains(&cohort.people)
         {
@@ -313,6 +328,8 @@ mod tests {
             "personal",
             "personal-synthetic",
             "personal-smoke",
+            "invariance",
+            "slpdb",
         ] {
             assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
         }
@@ -365,6 +382,7 @@ mod tests {
             ("task = 'five'\n".to_owned() + base, "line 1: unknown variant `five`"),
             (base.to_owned() + "rounds = 0\n", "`federation.rounds`"),
             (base.to_owned() + "[net]\nwidth = 33\n", "`net`: net.width"),
+            (base.to_owned() + "[invariance]\nmoments = [1.0, -1.0]\n", "`invariance`: a weight of -1"),
             (base.to_owned() + "[world]\nlatency_ms = -1\n", "`world.latency_ms`"),
             (base.to_owned() + "[personal]\nfolds = 3\n", "unknown key `folds`"),
             (base.to_owned() + "[personal]\ntrain_part = 1.0\n", "`personal.train_part`"),

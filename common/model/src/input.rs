@@ -73,6 +73,11 @@ impl Prepared {
         Ok(Self { values, classes, inputs: layout.inputs })
     }
 
+    /// What the network is given, `[epochs, inputs]`, epoch-major: features, their context, flags and time.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// The number of 30-s epochs.
     pub fn epochs(&self) -> usize {
         self.classes.len()

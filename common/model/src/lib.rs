@@ -11,7 +11,7 @@
 //! | `input`, `context`, `augment` | nights as rows of numbers, and their random views |
 //! | `net`, `block`, `adapter`, `conv` | forward and backward |
 //! | `loss`, `optimiser`, `train` | from a night to a step |
-//! | `invariance` | what a client tells of its embeddings |
+//! | `invariance` | embeddings that do not tell who sleeps |
 //! | `masked`, `course` | hidden measurements to guess; long trainings that can be put away |
 //! | `personal` | what of a network stays with its client: FedPer, FedRep, local norms, Ditto; fine-tuning |
 //! | `stager`, `trainer` | what others use |
@@ -53,6 +53,7 @@ pub use config::{DeviceKind, NetConfig};
 pub use course::Course;
 pub use error::ModelError;
 pub use input::Prepared;
+pub use invariance::{Alike, Likeness};
 pub use masked::MaskedPlan;
 pub use personal::FineTuning;
 pub use stager::{Posterior, Stager, one_cycle};

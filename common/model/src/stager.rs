@@ -8,13 +8,14 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use somnus_protocol::checkpoint::{Checkpoint, FORMAT, Manifest, Tensor};
-use somnus_protocol::moments::Embedding;
+use somnus_protocol::moments::{Embedding, Moments};
 use somnus_protocol::plan::{TrainPlan, TrainableSet};
 use somnus_signals::{Night, Stage, Task};
 
 use crate::config::{DeviceKind, NetConfig};
 use crate::error::ModelError;
 use crate::input::Prepared;
+use crate::invariance::{Alignment, Alike};
 use crate::loss::softmax;
 use crate::net::Net;
 use crate::train::{self, Embedded, Lead, TrainReport};
@@ -307,21 +308,31 @@ impl Stager {
         train::on_nights(&self.net, &mut self.weights, nights, plan, Lead::new(seed, rate), &mut |_, _| {})
     }
 
-    /// [`Stager::train`] by plain gradient descent with `correction`, in release order, added to each step's gradient
-    /// (SCAFFOLD). Empty for none.
+    /// [`Stager::train`] with what a round brings beside its release. `correction`, in release order, is added to each
+    /// step's gradient (SCAFFOLD); empty for none. Embeddings are pulled towards everybody's `moments` with the weight of
+    /// `plan.invariance`; none if either is missing.
     ///
     /// # Errors
-    /// As [`Stager::train`], and [`ModelError::Length`] or [`ModelError::NotFinite`] for the correction.
-    pub fn train_corrected(
+    /// As [`Stager::train`], [`ModelError::Length`] or [`ModelError::NotFinite`] for the correction, and
+    /// [`ModelError::Moments`].
+    pub fn train_in_round(
         &mut self,
         nights: &[&Prepared],
         plan: &TrainPlan,
         seed: u64,
         correction: &[f32],
+        moments: Option<&Moments>,
     ) -> Result<TrainReport, ModelError> {
         let rate = |_| plan.learning_rate;
         let correction = self.in_place(plan.trainable, correction)?;
-        let lead = Lead { correction, ..Lead::new(seed, &rate) };
+        let align = match plan.invariance.zip(moments) {
+            Some((_, moments)) if moments.shape() != self.embedding() => {
+                return Err(ModelError::Moments { own: self.embedding(), asked: moments.shape() });
+            }
+            Some((invariance, moments)) => Some(Box::new(Alignment::new(invariance.weight, moments)) as _),
+            None => None,
+        };
+        let lead = Lead { correction, align, ..Lead::new(seed, &rate) };
         train::on_nights(&self.net, &mut self.weights, nights, plan, lead, &mut |_, _| {})
     }
 
@@ -348,6 +359,37 @@ impl Stager {
         rate: &dyn Fn(u32) -> f32,
         from: u32,
     ) -> Result<TrainReport, ModelError> {
+        self.averaged(nights, plan, Lead::new(seed, rate), from)
+    }
+
+    /// [`Stager::train_averaged`] that makes embeddings of different people alike; what that costs is not in the report's loss.
+    ///
+    /// # Errors
+    /// As [`Stager::train`].
+    ///
+    /// # Panics
+    /// If there are not as many of `alike.people` as nights.
+    pub fn train_alike(
+        &mut self,
+        nights: &[&Prepared],
+        plan: &TrainPlan,
+        seed: u64,
+        rate: &dyn Fn(u32) -> f32,
+        from: u32,
+        alike: Alike<'_>,
+    ) -> Result<TrainReport, ModelError> {
+        assert_eq!(alike.people.len(), nights.len(), "every night is somebody's");
+        let lead = Lead { align: Some(alike.pull(self.embedding())), ..Lead::new(seed, rate) };
+        self.averaged(nights, plan, lead, from)
+    }
+
+    fn averaged(
+        &mut self,
+        nights: &[&Prepared],
+        plan: &TrainPlan,
+        lead: Lead<'_>,
+        from: u32,
+    ) -> Result<TrainReport, ModelError> {
         let mut mean = self.weights.clone();
         let mut late = 0u32;
         let mut average = |step: u32, weights: &mut [f32]| {
@@ -362,14 +404,7 @@ impl Stager {
                 }
             }
         };
-        let report = train::on_nights(
-            &self.net,
-            &mut self.weights,
-            nights,
-            plan,
-            Lead::new(seed, rate),
-            &mut average,
-        )?;
+        let report = train::on_nights(&self.net, &mut self.weights, nights, plan, lead, &mut average)?;
         if late > 0 {
             self.weights = mean;
         }
@@ -398,10 +433,10 @@ impl Stager {
         train::embed(&self.net, &self.weights, night)
     }
 
-    /// [`Stager::train_corrected`] of the head on embeddings that are already there.
+    /// [`Stager::train_in_round`] of the head on embeddings that are already there, which nothing then pulls.
     ///
     /// # Errors
-    /// As [`Stager::train_corrected`].
+    /// As [`Stager::train_in_round`].
     pub fn train_head(
         &mut self,
         nights: &[&Embedded],

@@ -9,6 +9,7 @@ use crate::augment::{self, View};
 use crate::block::Dropout;
 use crate::error::ModelError;
 use crate::input::Prepared;
+use crate::invariance::Align;
 use crate::loss::{Loss, Slope};
 use crate::net::Net;
 use crate::optimiser::{Pull, Stepper};
@@ -35,20 +36,29 @@ pub(crate) struct Lead<'a> {
     pub(crate) held: &'a [u32],
     /// Where every step is drawn to, if anywhere.
     pub(crate) pull: Option<Pull<'a>>,
+    /// What else embeddings are to be. Training of the head leaves them where they are, and does not ask.
+    pub(crate) align: Option<Box<dyn Align>>,
 }
 
 impl<'a> Lead<'a> {
     pub(crate) fn new(seed: u64, rate: &'a dyn Fn(u32) -> f32) -> Self {
-        Self { seed, rate, correction: Vec::new(), held: &[], pull: None }
+        Self { seed, rate, correction: Vec::new(), held: &[], pull: None, align: None }
     }
 }
 
-/// A night behind the frozen part of a network: what training of the head needs.
+/// A night behind the frozen part of a network: what training of the head needs, and what a probe looks into.
 #[derive(Clone, Debug)]
 pub struct Embedded {
     /// `[epochs, C]`.
     pub(crate) values: Vec<f32>,
     pub(crate) classes: Vec<Option<u8>>,
+}
+
+impl Embedded {
+    /// `[epochs, C]`, epoch-major.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
 }
 
 /// What a training learns from.
@@ -90,6 +100,9 @@ pub(crate) struct Run<'a> {
     pub(crate) plan: &'a TrainPlan,
     pub(crate) loss: Loss,
     pub(crate) rng: ChaCha8Rng,
+    align: Option<Box<dyn Align>>,
+    /// The night of this step, by its place among those given.
+    night: usize,
 }
 
 impl Lesson for Prepared {
@@ -104,7 +117,10 @@ impl Lesson for Prepared {
         let (h, tape) = net.embed_taped(weights, values, dropout.as_mut());
         let Slope { loss, d_logits } = run.loss.of(&net.head(weights, &h), &classes)?;
         net.head_backward(&h, &d_logits, gradients);
-        let dh = net.head_input_gradient(weights, &d_logits);
+        let mut dh = net.head_input_gradient(weights, &d_logits);
+        if let Some(align) = &mut run.align {
+            align.pull(run.night, &h, &classes, &mut dh);
+        }
         net.backward(weights, tape, dh, gradients, run.plan.trainable != TrainableSet::Full);
         Some(loss)
     }
@@ -176,9 +192,10 @@ fn run<L: Lesson>(
     lead: Lead<'_>,
     after: &mut dyn FnMut(u32, &mut [f32]),
 ) -> Result<TrainReport, ModelError> {
-    let Lead { seed, rate, correction, held, pull } = lead;
+    let Lead { seed, rate, correction, held, pull, align } = lead;
     let scored = |night: &L| night.classes().iter().flatten().count();
-    let nights: Vec<&L> = nights.iter().copied().filter(|night| scored(night) > 0).collect();
+    let nights: Vec<(usize, &L)> =
+        nights.iter().copied().enumerate().filter(|(_, night)| scored(night) > 0).collect();
     if nights.is_empty() {
         return Err(ModelError::NoLabels);
     }
@@ -186,7 +203,7 @@ fn run<L: Lesson>(
         return Err(ModelError::NoSuchSet(plan.trainable));
     }
     let loss = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
-    let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed) };
+    let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed), align, night: 0 };
     let runs = net.layout.runs_without(plan.trainable, held);
     let mut stepper = Stepper::new(plan, runs, weights).corrected(correction).pulled(pull);
     let mut gradients = vec![0.0; weights.len()];
@@ -199,8 +216,10 @@ fn run<L: Lesson>(
             order.shuffle(&mut run.rng);
         }
         gradients.fill(0.0);
+        let (number, night) = nights[order[at]];
+        run.night = number;
         // A crop can miss every scored epoch; such a step teaches nothing.
-        let Some(loss) = nights[order[at]].learn(&mut run, weights, &mut gradients) else { continue };
+        let Some(loss) = night.learn(&mut run, weights, &mut gradients) else { continue };
         if !loss.is_finite() {
             return Err(ModelError::Diverged { step: step as usize });
         }
@@ -213,7 +232,7 @@ fn run<L: Lesson>(
         return Err(ModelError::Diverged { step: steps as usize });
     }
     let visited = &order[..nights.len().min(steps as usize)];
-    let examples: usize = visited.iter().map(|i| scored(nights[*i])).sum();
+    let examples: usize = visited.iter().map(|i| scored(nights[*i].1)).sum();
     let loss = (total / f64::from(counted.max(1))) as f32;
     Ok(TrainReport { loss, steps: counted, examples: examples as u32 })
 }
@@ -228,7 +247,7 @@ pub(crate) fn gradients(
     seed: u64,
 ) -> (f32, Vec<f32>) {
     let loss = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
-    let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed) };
+    let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed), align: None, night: 0 };
     let mut gradients = vec![0.0; weights.len()];
     let loss = night.learn(&mut run, weights, &mut gradients).expect("a scored epoch");
     (loss, gradients)

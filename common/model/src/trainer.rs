@@ -201,7 +201,7 @@ impl NightTrainer {
             stager.train_head(&nights, &task.plan, task.seed, &correction)?
         } else {
             let nights: Vec<&Prepared> = desk.train.iter().collect();
-            stager.train_corrected(&nights, &task.plan, task.seed, &correction)?
+            stager.train_in_round(&nights, &task.plan, task.seed, &correction, task.moments.as_ref())?
         };
         let delta = stager.change_from(&release, set)?;
         let TrainReport { loss, steps, examples } = report;

@@ -53,6 +53,24 @@ pub fn run(summary: &Summary) -> String {
             );
         }
     }
+    if !summary.identification.is_empty() {
+        out.push_str(
+            "\n| who sleeps? | people | by the epoch | by the night | chance |\n|---|---|---|---|---|\n",
+        );
+        for one in &summary.identification {
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} ± {} | {} ± {} | {} |",
+                one.row,
+                one.who,
+                number(one.epoch.mean),
+                number(one.epoch.sd),
+                number(one.night.mean),
+                number(one.night.sd),
+                number(Some(one.chance))
+            );
+        }
+    }
     if let (false, Some(last)) = (summary.merged.is_empty(), summary.rows.last()) {
         out.push('\n');
         for (task, metrics) in &summary.merged {

@@ -11,6 +11,7 @@
 //! rows[]        { name, pooled { accuracy, kappa, macro_f1, n }, per_subject { kappa { n, mean, sd }, ... },
 //!                 interval { kappa { low, high, level }, ... }, seeds { kappa[], n, mean, sd }, note, confusion, subjects }
 //! comparisons[] { row, baseline, subjects, kappa_difference, interval, wilcoxon { n, positive_ranks, p } }
+//! identification[] { row, who, chance, epoch { n, mean, sd }, night { n, mean, sd } }: how well a probe tells people apart
 //! merged        { task: metrics }: the last row's predictions with fewer classes
 //! clients[]     { id, role, metrics, confusion, nights[] { id, truth[], predicted[], ..statistics { extent, .. }, notes[] }, notes[] }
 //! discrepancies[] { measure, unit, reference, device, bias, sd, lower, upper, ... }
@@ -26,7 +27,7 @@
 
 use crate::agreement::{Discrepancy, Size, discrepancies};
 use crate::night::{NightOptions, NightStatistics};
-use crate::{ClientResult, Comparison, Metrics, Row, Staging};
+use crate::{ClientResult, Comparison, Identification, Metrics, Row, Staging};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -67,6 +68,9 @@ pub struct Summary {
     /// Rows against rows.
     #[serde(default)]
     pub comparisons: Vec<Comparison>,
+    /// What a fresh probe knows of whose an epoch is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identification: Vec<Identification>,
     /// Pooled scores of the last row's predictions with the classes of coarser tasks, by the task's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub merged: BTreeMap<String, Metrics>,
@@ -138,6 +142,7 @@ impl Summary {
             config: serde_json::Value::Null,
             rows: Vec::new(),
             comparisons: Vec::new(),
+            identification: Vec::new(),
             merged: BTreeMap::new(),
             clients: Vec::new(),
             discrepancies: Vec::new(),

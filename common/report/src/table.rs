@@ -1,6 +1,6 @@
 //! The comparison table as plain text, for a terminal.
 
-use crate::{Row, Summary};
+use crate::{Identification, Row, Spread, Summary};
 
 /// The rows with aligned columns: accuracy, kappa with its 95 % interval, macro-F1, each person's kappa as mean ± sd,
 /// epochs. Numbers as fractions with three digits; a dash where a number is undefined. Ends with a newline.
@@ -18,15 +18,23 @@ pub fn comparison(rows: &[Row]) -> String {
             number(row.pooled.accuracy),
             format!("{}{interval}", number(row.pooled.kappa)),
             number(row.pooled.macro_f1),
-            match (kappa.mean, kappa.sd) {
-                (Some(mean), Some(sd)) => format!("{} ± {}", fixed(mean), fixed(sd)),
-                (mean, _) => number(mean),
-            },
+            spread(kappa),
             row.subjects.len().to_string(),
             row.pooled.n.to_string(),
             row.note.clone().unwrap_or_default(),
         ]);
     }
+    align(&lines)
+}
+
+/// How well a probe tells people apart: each accuracy as mean ± sd. Ends with a newline.
+#[must_use]
+pub fn identification(found: &[Identification]) -> String {
+    let header = ["who sleeps?", "by the epoch", "by the night", "chance", "people"];
+    let mut lines: Vec<Vec<String>> = vec![header.map(str::to_owned).to_vec()];
+    lines.extend(found.iter().map(|one| {
+        vec![one.row.clone(), spread(&one.epoch), spread(&one.night), fixed(one.chance), one.who.clone()]
+    }));
     align(&lines)
 }
 
@@ -58,6 +66,10 @@ pub fn run(summary: &Summary) -> String {
             ));
         }
     }
+    if !summary.identification.is_empty() {
+        out.push('\n');
+        out.push_str(&identification(&summary.identification));
+    }
     for excluded in &summary.excluded {
         out.push_str(&format!("left out {}: {}\n", excluded.id, excluded.reason));
     }
@@ -66,6 +78,13 @@ pub fn run(summary: &Summary) -> String {
 
 fn fixed(value: f64) -> String {
     format!("{value:.3}")
+}
+
+fn spread(spread: &Spread) -> String {
+    match (spread.mean, spread.sd) {
+        (Some(mean), Some(sd)) => format!("{} ± {}", fixed(mean), fixed(sd)),
+        (mean, _) => number(mean),
+    }
 }
 
 fn number(value: Option<f64>) -> String {
@@ -124,6 +143,24 @@ mod tests {
             assert!(head.ends_with(&cell), "{cell} does not end at {macro_f1}: {line}");
         }
         assert!(text.contains("negative control") && text.contains(" ± "));
+    }
+
+    #[test]
+    fn who_was_told_apart_is_shown_with_its_chance() {
+        let of = |values: &[f64]| Spread::of(values.iter().copied().map(Some));
+        let found = Identification {
+            row: "central".into(),
+            who: "trained".into(),
+            chance: 0.125,
+            epoch: of(&[0.5, 0.7]),
+            night: of(&[1.0]),
+        };
+        let summary = Summary { identification: vec![found], ..testing::summary(3, 1) };
+        let text = run(&summary);
+        let line = text.lines().find(|line| line.contains("0.125")).unwrap();
+        let cells: Vec<&str> = line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect();
+        assert_eq!(cells, ["central", "0.600 ± 0.141", "1.000", "0.125", "trained"]);
+        assert_eq!(Summary::from_json(&summary.to_json().unwrap()).unwrap(), summary);
     }
 
     #[test]

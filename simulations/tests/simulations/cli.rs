@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use somnus_report::Summary;
+use somnus_report::{Identification, Summary};
 use somnus_signals::sleep_accel;
 
 fn sim(arguments: &[&str]) -> Output {
@@ -146,6 +146,30 @@ fn a_foundation_is_a_checkpoint_and_depends_on_its_seed_alone() {
     assert_eq!(one, again);
     assert_ne!(one, other);
     assert_eq!(Checkpoint::from_bytes(&one).unwrap().manifest.name, "somnus-initial");
+}
+
+#[test]
+fn a_probe_tells_synthetic_people_apart_and_needs_two_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, alone, model) =
+        (folder.path().join("data"), folder.path().join("alone"), folder.path().join("m.safetensors"));
+    assert!(sim(&["foundation", "--out", text(&model)]).status.success());
+    for (out, people) in [(&data, "4"), (&alone, "1")] {
+        assert!(sim(&["synth", "--out", text(out), "--people", people]).status.success());
+    }
+    let ask = |data: &Path| sim(&["probe", text(&model), "--data", text(data), "--subjects", "--seeds", "2", "--json"]);
+    let output = ask(&data);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Vec<Identification> = serde_json::from_slice(&output.stdout).unwrap();
+    let rows: Vec<&str> = found.iter().map(|one| one.row.as_str()).collect();
+    assert_eq!(rows, ["inputs", "embeddings"]);
+    for one in &found {
+        assert_eq!((one.chance, one.epoch.n), (0.25, 2));
+        let epoch = one.epoch.mean.unwrap();
+        assert!(epoch > one.chance, "{}: {epoch}", one.row);
+    }
+    let said = refusal(&["probe", text(&model), "--data", text(&alone), "--subjects"]);
+    assert!(said.contains("alone: at least two people"), "{said}");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The simulator from outside: the program, parity of transports and threads, and the world against an oracle.
 
 mod cli;
+mod invariance;
 mod parity;
 mod personal;
 mod pretrain;
 mod release;
+mod slpdb;
 mod world;

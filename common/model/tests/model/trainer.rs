@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use somnus_model::{DeviceKind, Foundations, NetConfig, NightPart, NightTrainer, Stager};
+use somnus_model::{Alike, DeviceKind, Foundations, Likeness, NetConfig, NightPart, NightTrainer, Stager};
 use somnus_protocol::checkpoint::{bytes_of, floats};
 use somnus_protocol::ids::{Round, Version};
-use somnus_protocol::moments::Embedding;
-use somnus_protocol::plan::{Optimiser, TrainPlan, TrainableSet};
+use somnus_protocol::moments::{Embedding, Moments};
+use somnus_protocol::plan::{Invariance, Optimiser, TrainPlan, TrainableSet};
 use somnus_protocol::trainer::{EvaluateTask, TrainTask, Trainer};
 use somnus_protocol::update::Sections;
 use somnus_signals::synthetic::{self, SyntheticConfig};
@@ -205,4 +205,80 @@ fn moments_tell_of_scored_epochs_under_the_release() {
     assert_eq!((without.delta, without.moments), (full.delta, None));
     let error = of(TrainableSet::Full, Some(Embedding { width: 8, ..shape })).unwrap_err().to_string();
     assert!(error.contains("width: 8") && error.contains("width: 16"), "{error}");
+}
+
+#[test]
+fn a_client_is_pulled_towards_everybodys_moments() {
+    let nights = nights(2);
+    let (stager, file) = foundation();
+    let sections = Sections { moments: Some(stager.embedding()), ..Sections::default() };
+    let invariance = Some(Invariance { weight: 10.0, from_round: 2 });
+    let base = task(&stager, &file, TrainableSet::Full);
+    let plan = |invariance| TrainPlan { invariance, steps: 20, dropout: 0.0, ..base.plan.clone() };
+    let task = |moments, invariance| TrainTask { sections, moments, plan: plan(invariance), ..base.clone() };
+    let [one, other] = [0, 1].map(|i| client(&nights[i]));
+    let everybody = other.train(&task(None, None)).unwrap().moments.unwrap();
+
+    let without = one.train(&task(None, invariance)).unwrap();
+    assert_eq!(one.train(&task(Some(everybody.clone()), None)).unwrap().delta, without.delta);
+    let pulled = one.train(&task(Some(everybody.clone()), invariance)).unwrap();
+    let away = |delta: &[f32]| {
+        let before = stager.trainable(TrainableSet::Full).unwrap();
+        let moved: Vec<f32> = before.iter().zip(delta).map(|(w, d)| w + d).collect();
+        let after = TrainTask { weights: bytes_of(&moved).into(), ..task(None, None) };
+        let own = one.train(&after).unwrap().moments.unwrap();
+        let classes = (0..4).filter_map(|class| {
+            let scale = everybody.variance(class, 10.0)?;
+            let (own, aim) = (own.mean(class, 10.0)?, everybody.mean(class, 10.0)?);
+            Some(own.iter().zip(&aim).zip(&scale).map(|((a, b), v)| (a - b).powi(2) / v).sum::<f32>())
+        });
+        classes.sum::<f32>()
+    };
+    let [free, held] = [&without.delta, &pulled.delta].map(|delta| away(delta));
+    assert!(held < 0.3 * free, "{held} after the pull, {free} without");
+
+    let foreign = Moments::new(Embedding { width: 8, ..stager.embedding() });
+    let error = one.train(&task(Some(foreign), invariance)).unwrap_err().to_string();
+    assert!(error.contains("width: 8") && error.contains("width: 16"), "{error}");
+}
+
+#[test]
+fn people_can_be_made_alike_in_one_place_too() {
+    let nights = nights(3);
+    let (stager, _) = foundation();
+    let prepared: Vec<_> = nights.iter().map(|night| stager.prepare(night).unwrap()).collect();
+    let prepared: Vec<_> = prepared.iter().collect();
+    let plan = TrainPlan { steps: 60, ..TrainPlan::default() };
+    let people = [0, 1, 2];
+    // Between the people's means, over the spread within people, summed over channels; whatever the class.
+    let apart = |likeness: Option<Likeness>| {
+        let mut trained = stager.clone();
+        let rate = |_| 4e-3;
+        match likeness {
+            Some(likeness) => {
+                let alike = Alike { likeness, people: &people };
+                trained.train_alike(&prepared, &plan, 5, &rate, 60, alike).unwrap();
+            }
+            None => drop(trained.train_averaged(&prepared, &plan, 5, &rate, 60).unwrap()),
+        }
+        let own = prepared.iter().map(|night| trained.embed(night));
+        let moments: Vec<(Vec<f32>, Vec<f32>)> = own
+            .map(|night| {
+                let mut all = Moments::new(Embedding { classes: 1, width: 16 });
+                night.values().chunks_exact(16).for_each(|h| all.add(0, h));
+                (all.mean(0, 1.0).unwrap(), all.variance(0, 1.0).unwrap())
+            })
+            .collect();
+        let channel = |c: usize| {
+            let mean = moments.iter().map(|(mean, _)| mean[c]).sum::<f32>() / 3.0;
+            let within: f32 = moments.iter().map(|(_, variance)| variance[c]).sum();
+            moments.iter().map(|(own, _)| (own[c] - mean).powi(2)).sum::<f32>() / within
+        };
+        (0..16).map(channel).sum::<f32>()
+    };
+    let free = apart(None);
+    for likeness in [Likeness::Moments(10.0), Likeness::Adversary(10.0)] {
+        let held = apart(Some(likeness));
+        assert!(held < 0.6 * free, "{likeness:?}: {held}, {free} without");
+    }
 }

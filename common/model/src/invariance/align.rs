@@ -1,0 +1,199 @@
+//! The alignment loss: where a person's class lies is to be where everybody's lies.
+//!
+//! With `mu`, `v` the mean and variance of the night's embeddings in class `k` and channel `c`, and `M`, `V` everybody's:
+//!
+//! ```text
+//! weight * mean over k, c of  (mu - M)^2 / (V + f)  +  SPREAD * ln((v + f) / (V + f))^2
+//! ```
+//!
+//! over the classes of which both sides have [`LEAST`] epochs; `f` is a hundredth of the mean of `V` over channels, so that the
+//! loss does not depend on the scale of embeddings and no silent channel outweighs the others.
+
+use somnus_protocol::moments::Moments;
+
+use super::Align;
+
+/// Epochs that a class needs on either side: five minutes.
+const LEAST: usize = 10;
+
+/// Weight of the spreads beside the means.
+fn spread_weight() -> f64 {
+    std::env::var("SOMNUS_SPREAD").ok().and_then(|v| v.parse().ok()).unwrap_or(0.0)
+}
+
+/// Part of the mean variance that is added to every variance.
+const FLOOR: f64 = 0.01;
+
+/// Where each class is to lie, and how much that matters.
+pub(crate) struct Alignment {
+    weight: f32,
+    width: usize,
+    /// Per class; `None` of those that everybody has too little of.
+    places: Vec<Option<Place>>,
+}
+
+/// Where one class lies.
+struct Place {
+    mean: Vec<f64>,
+    /// With the floor.
+    variance: Vec<f64>,
+    floor: f64,
+}
+
+impl Alignment {
+    pub(crate) fn new(weight: f32, everybody: &Moments) -> Self {
+        let width = usize::from(everybody.shape().width);
+        let place = |class| {
+            let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
+            let mean = wide(everybody.mean(class, LEAST as f64)?);
+            let mut variance = wide(everybody.variance(class, LEAST as f64)?);
+            // Constant embeddings would divide by nothing.
+            let floor = FLOOR * variance.iter().sum::<f64>() / width as f64 + f64::from(f32::MIN_POSITIVE);
+            variance.iter_mut().for_each(|v| *v += floor);
+            Some(Place { mean, variance, floor })
+        };
+        Self { weight, width, places: (0..everybody.shape().classes).map(place).collect() }
+    }
+
+    /// The loss of `h` `[epochs, C]`; adds its gradient to `dh`.
+    pub(crate) fn of(&self, h: &[f32], classes: &[Option<u8>], dh: &mut [f32]) -> f64 {
+        let epochs_of = |class: usize| -> Vec<usize> {
+            (0..classes.len()).filter(|epoch| classes[*epoch].map(usize::from) == Some(class)).collect()
+        };
+        let counted: Vec<(&Place, Vec<usize>)> = self
+            .places
+            .iter()
+            .enumerate()
+            .filter_map(|(class, place)| Some((place.as_ref()?, epochs_of(class))))
+            .filter(|(_, epochs)| epochs.len() >= LEAST)
+            .collect();
+        let part = f64::from(self.weight) / (counted.len() * self.width).max(1) as f64;
+        let mut loss = 0.0;
+        for (place, epochs) in &counted {
+            for channel in 0..self.width {
+                loss += part * place.pull(channel, self.width, h, epochs, part, dh);
+            }
+        }
+        loss
+    }
+}
+
+impl Place {
+    /// One channel of one class: its share of the loss. Adds `part` times the gradient.
+    fn pull(
+        &self,
+        channel: usize,
+        width: usize,
+        h: &[f32],
+        epochs: &[usize],
+        part: f64,
+        dh: &mut [f32],
+    ) -> f64 {
+        let at = |epoch: &usize| epoch * width + channel;
+        let share = 1.0 / epochs.len() as f64;
+        let mean = share * epochs.iter().map(|e| f64::from(h[at(e)])).sum::<f64>();
+        let variance = share * epochs.iter().map(|e| (f64::from(h[at(e)]) - mean).powi(2)).sum::<f64>();
+        let (aim, scale) = (self.mean[channel], self.variance[channel]);
+        let ratio = ((variance + self.floor) / scale).ln();
+        let d_mean = 2.0 * (mean - aim) / scale;
+        let d_variance = 2.0 * spread_weight() * ratio / (variance + self.floor);
+        for epoch in epochs {
+            let away = f64::from(h[at(epoch)]) - mean;
+            dh[at(epoch)] += (part * share * (d_mean + 2.0 * d_variance * away)) as f32;
+        }
+        (mean - aim).powi(2) / scale + spread_weight() * ratio * ratio
+    }
+}
+
+impl Align for Alignment {
+    fn pull(&mut self, _: usize, h: &[f32], classes: &[Option<u8>], dh: &mut [f32]) {
+        self.of(h, classes, dh);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use somnus_protocol::moments::Embedding;
+
+    use super::*;
+
+    const SHAPE: Embedding = Embedding { classes: 3, width: 4 };
+
+    /// Embeddings `[epochs, 4]` and classes 0, 1 and none by turns; class 2 now and then.
+    fn night(epochs: usize, seed: u64, shift: f32) -> (Vec<f32>, Vec<Option<u8>>) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let h = (0..4 * epochs).map(|i| rng.random_range(-1.0..1.0) * (1 + i % 4) as f32 + shift).collect();
+        let class = |epoch| match epoch {
+            e if e % 17 == 3 => Some(2),
+            e => [Some(0), Some(1), None][e % 3],
+        };
+        (h, (0..epochs).map(class).collect())
+    }
+
+    fn moments(night: &(Vec<f32>, Vec<Option<u8>>)) -> Moments {
+        let mut moments = Moments::new(SHAPE);
+        super::super::add(&mut moments, &night.0, &night.1);
+        moments
+    }
+
+    fn loss(alignment: &Alignment, night: &(Vec<f32>, Vec<Option<u8>>)) -> (f64, Vec<f32>) {
+        let mut dh = vec![0.0; night.0.len()];
+        (alignment.of(&night.0, &night.1, &mut dh), dh)
+    }
+
+    #[test]
+    fn the_gradient_is_the_slope() {
+        let alignment = Alignment::new(0.7, &moments(&night(400, 1, 0.5)));
+        let mut night = night(60, 2, 0.0);
+        let (_, dh) = loss(&alignment, &night);
+        assert!(dh.iter().any(|d| d.abs() > 1e-4));
+        for i in 0..dh.len() {
+            let here = night.0[i];
+            let mut at = |d: f32| {
+                night.0[i] = here + d;
+                let (loss, _) = loss(&alignment, &night);
+                night.0[i] = here;
+                loss
+            };
+            let expected = (at(1.0 / 64.0) - at(-1.0 / 64.0)) * 32.0;
+            let worst = 1e-4 * expected.abs().max(1e-3);
+            assert!((f64::from(dh[i]) - expected).abs() < worst, "{i}: {} {expected}", dh[i]);
+        }
+    }
+
+    #[test]
+    fn who_is_like_everybody_is_left_alone() {
+        let night = night(60, 2, 0.0);
+        let (loss, dh) = loss(&Alignment::new(1.0, &moments(&night)), &night);
+        assert!(loss < 1e-9 && dh.iter().all(|d| d.abs() < 1e-6), "{loss}");
+    }
+
+    #[test]
+    fn unscored_epochs_and_rare_classes_feel_nothing() {
+        let alignment = Alignment::new(1.0, &moments(&night(400, 1, 0.5)));
+        let (h, classes) = night(60, 2, 0.0);
+        let rare = classes.iter().filter(|class| **class == Some(2)).count();
+        assert!((1..LEAST).contains(&rare));
+        let (_, dh) = loss(&alignment, &(h, classes.clone()));
+        for (class, dh) in classes.iter().zip(dh.chunks_exact(4)) {
+            assert_eq!(dh.iter().all(|d| *d == 0.0), !matches!(class, Some(0 | 1)), "{class:?}");
+        }
+        // Nor does anybody while there are no places yet.
+        let nowhere = Alignment::new(1.0, &Moments::new(SHAPE));
+        assert_eq!(loss(&nowhere, &night(60, 2, 0.0)), (0.0, vec![0.0; 240]));
+    }
+
+    #[test]
+    fn the_scale_of_embeddings_does_not_matter() {
+        let scaled = |factor: f32| {
+            let night = |seed, shift| {
+                let (h, classes) = night(60, seed, shift);
+                (h.iter().map(|v| v * factor).collect(), classes)
+            };
+            loss(&Alignment::new(1.0, &moments(&night(1, 0.5))), &night(2, 0.0)).0
+        };
+        assert!((scaled(1.0) / scaled(64.0) - 1.0).abs() < 1e-4);
+    }
+}
