@@ -160,6 +160,8 @@ mod tests {
         let line = text.lines().find(|line| line.contains("0.125")).unwrap();
         let cells: Vec<&str> = line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect();
         assert_eq!(cells, ["central", "0.600 ± 0.141", "1.000", "0.125", "trained"]);
+        let page = crate::markdown::run(&summary);
+        assert!(page.contains("| central | trained | 0.600 ± 0.141 | 1.000 ± - | 0.125 |"), "{page}");
         assert_eq!(Summary::from_json(&summary.to_json().unwrap()).unwrap(), summary);
     }
 

@@ -157,7 +157,9 @@ fn a_probe_tells_synthetic_people_apart_and_needs_two_of_them() {
     for (out, people) in [(&data, "4"), (&alone, "1")] {
         assert!(sim(&["synth", "--out", text(out), "--people", people]).status.success());
     }
-    let ask = |data: &Path| sim(&["probe", text(&model), "--data", text(data), "--subjects", "--seeds", "2", "--json"]);
+    let ask = |data: &Path| {
+        sim(&["probe", text(&model), "--data", text(data), "--subjects", "--seeds", "2", "--json"])
+    };
     let output = ask(&data);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let found: Vec<Identification> = serde_json::from_slice(&output.stdout).unwrap();

@@ -51,10 +51,7 @@ fn every_way_is_staged_and_probed_and_threads_change_nothing() {
     assert!(summary.rows.iter().all(|row| row.subjects.len() == 6 && row.seeds.kappa.len() == 2));
     let compared: Vec<[&str; 2]> =
         summary.comparisons.iter().map(|c| [c.row.as_str(), c.baseline.as_str()]).collect();
-    assert_eq!(
-        compared,
-        [[ways[1], "central"], [ways[2], "central"], [ways[4], "federated"]]
-    );
+    assert_eq!(compared, [[ways[1], "central"], [ways[2], "central"], [ways[4], "federated"]]);
     for who in ["trained", "held-out"] {
         let told: Vec<_> = summary.identification.iter().filter(|one| one.who == who).collect();
         let rows: Vec<&str> = told.iter().map(|one| one.row.as_str()).collect();
