@@ -28,15 +28,15 @@ use crate::study::BOOTSTRAP;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sweep {
-    /// Of the pull towards class-conditional moments, in one place and in the federation. Default .1, 1, 10.
+    /// Of the pull towards class-conditional moments, in one place and in the federation. Default .1, .3, 1.
     pub moments: Vec<f32>,
-    /// Of the adversary, who needs everybody's embeddings in one place. Default 1, 10.
+    /// Of the adversary, who needs everybody's embeddings in one place. Default .01, .1.
     pub adversary: Vec<f32>,
 }
 
 impl Default for Sweep {
     fn default() -> Self {
-        Self { moments: vec![0.1, 1.0, 10.0], adversary: vec![1.0, 10.0] }
+        Self { moments: vec![0.1, 0.3, 1.0], adversary: vec![0.01, 0.1] }
     }
 }
 
