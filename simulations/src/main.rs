@@ -11,8 +11,8 @@ use somnus_report::Summary;
 use somnus_report::{markdown, output, table};
 use somnus_signals::{NightRules, sleep_accel, synthetic};
 use somnus_sim::cli::{
-    BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, PretrainArgs, ProbeArgs, ResultsArgs,
-    SynthArgs,
+    BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, PretrainArgs, ProbeArgs,
+    ResultsArgs, SynthArgs,
 };
 use somnus_sim::cohort::People;
 use somnus_sim::evaluate::{Model, evaluate as score};

@@ -33,7 +33,7 @@ pub struct Course {
     /// The network's weights, and behind them what is thrown away at the end.
     weights: Vec<f32>,
     mean: Vec<f32>,
-    stepper: Stepper,
+    stepper: Stepper<'static>,
     done: u32,
 }
 
@@ -248,7 +248,7 @@ impl Course {
         match &self.lessons {
             Lessons::Scored { nights, plan } => {
                 let loss = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
-                let mut run = Run { net, plan, loss, rng };
+                let mut run = Run { net, plan, loss, rng, align: None, night: 0 };
                 Ok(nights[night].learn(&mut run, &self.weights, gradients))
             }
             Lessons::Hidden { nights, plan, decoder } => {

@@ -100,9 +100,9 @@ pub(crate) struct Run<'a> {
     pub(crate) plan: &'a TrainPlan,
     pub(crate) loss: Loss,
     pub(crate) rng: ChaCha8Rng,
-    align: Option<Box<dyn Align>>,
+    pub(crate) align: Option<Box<dyn Align>>,
     /// The night of this step, by its place among those given.
-    night: usize,
+    pub(crate) night: usize,
 }
 
 impl Lesson for Prepared {

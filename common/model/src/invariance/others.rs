@@ -2,7 +2,7 @@
 
 use somnus_protocol::moments::{Embedding, Moments};
 
-use super::{Alignment, Align, add};
+use super::{Align, Alignment, add};
 
 /// What everybody's embeddings were like when they were last seen.
 pub(crate) struct Others {
