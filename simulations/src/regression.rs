@@ -4,10 +4,12 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+/// Passes over the rows, and the steps that there are at least: neighbours on a line need steep weights.
 const PASSES: usize = 30;
+const LEAST_STEPS: usize = 4_000;
 const BATCH: usize = 128;
 /// Rate of the first step; it falls to nothing along a straight line.
-const RATE: f32 = 0.02;
+const RATE: f32 = 0.05;
 const BETAS: [f32; 2] = [0.9, 0.999];
 /// Weight of half the squared weights, but for the bias.
 const RIDGE: f32 = 1e-4;
@@ -48,8 +50,9 @@ impl Regression {
         let mut adam = Adam { first: zeros.clone(), second: zeros.clone(), steps: 0 };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut order: Vec<usize> = (0..rows.len()).collect();
-        let batches = rows.len().div_ceil(BATCH);
-        for pass in 0..PASSES {
+        let batches = rows.len().div_ceil(BATCH).max(1);
+        let passes = PASSES.max(LEAST_STEPS.div_ceil(batches));
+        for pass in 0..passes {
             order.shuffle(&mut rng);
             for (number, batch) in order.chunks(BATCH).enumerate() {
                 let mut gradient = zeros.clone();
@@ -65,7 +68,7 @@ impl Regression {
                         row.iter_mut().zip(&slope).for_each(|(g, s)| *g += s * x);
                     }
                 }
-                let done = (pass * batches + number) as f32 / (PASSES * batches) as f32;
+                let done = (pass * batches + number) as f32 / (passes * batches) as f32;
                 adam.step(&mut fitted.weights, &gradient, RATE * (1.0 - done));
             }
         }
