@@ -181,7 +181,9 @@ impl<'a> Pretraining<'a> {
             self.stager = finished.map_err(|source| self.trouble(index, source.into()))?;
             Tensors::new()
         };
-        self.progress.stages[index].seconds += start.elapsed().as_secs_f64();
+        // In milliseconds, which JSON gives back as they were.
+        let record = &mut self.progress.stages[index];
+        record.seconds = ((record.seconds + start.elapsed().as_secs_f64()) * 1e3).round() / 1e3;
         state::write(&self.out, &self.stager, state, &self.progress)?;
         Ok(true)
     }
