@@ -290,7 +290,7 @@ mod tests {
             ("sed = 3\n".to_owned() + SMALL, "line 1: unknown key `sed`; did you mean `seed`?"),
             (SMALL.replace("mmash", "mash"), "line 4: unknown key `mash`; did you mean `mmash`?"),
             (SMALL.replace("steps", "step"), "line 9: unknown key `step`; did you mean `steps`?"),
-            (SMALL.replace("'rehearsal'", "'rehearse'"), "unknown variant `rehearse`"),
+            (SMALL.replace("'rehearsal'", "'rehearse'"), "line 6: unknown variant `rehearse`"),
             (SMALL.replace("mmash = true\n", ""), "`stage 1 (masked-nights): kind`: no nights"),
             (SMALL.replace("= 5", "= 0"), "`stage 2 (rehearsal): plan.steps`: 0 is not within 1"),
             (SMALL.replace("people = 4", "people = 0"), "`stage 2 (rehearsal): people`"),
