@@ -133,14 +133,14 @@ pub fn subjects(stager: &Stager, cohort: &Cohort, seeds: u64) -> Result<Vec<Iden
     for (name, look) in [("inputs", Look::Inputs), ("embeddings", Look::Embeddings)] {
         let nights = people.iter().map(|person| cohort.nights_of(person).collect());
         let gallery = Gallery::of(stager, look, nights)?;
-        let identities = (0..seeds).filter_map(|seed| gallery.identify(seed)).collect();
-        found.extend(identification(name, "probed", identities));
+        let identities: Vec<Identity> = (0..seeds).filter_map(|seed| gallery.identify(seed)).collect();
+        found.extend(identification(name, "probed", &identities));
     }
     Ok(found)
 }
 
 /// Probes of one kind together; `None` of none.
-pub fn identification(row: &str, who: &str, found: Vec<Identity>) -> Option<Identification> {
+pub fn identification(row: &str, who: &str, found: &[Identity]) -> Option<Identification> {
     let chance = Spread::of(found.iter().map(|identity| Some(1.0 / identity.people as f64))).mean?;
     Some(Identification {
         row: row.to_owned(),

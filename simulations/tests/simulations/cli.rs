@@ -139,13 +139,24 @@ fn a_foundation_is_a_checkpoint_and_depends_on_its_seed_alone() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, seed: &str| {
         let out = folder.path().join(name);
-        assert!(sim(&["foundation", "--out", text(&out), "--seed", seed]).status.success());
+        let config = config("smoke");
+        assert!(
+            sim(&["foundation", "--config", &config, "--out", text(&out), "--seed", seed]).status.success()
+        );
         std::fs::read(out).unwrap()
     };
     let (one, again, other) = (write("a", "1"), write("b", "1"), write("c", "2"));
     assert_eq!(one, again);
     assert_ne!(one, other);
     assert_eq!(Checkpoint::from_bytes(&one).unwrap().manifest.name, "somnus-initial");
+
+    // Without a scenario it is the model that ships, whatever the seed.
+    let shipped = folder.path().join("shipped");
+    assert!(sim(&["foundation", "--out", text(&shipped)]).status.success());
+    assert_eq!(std::fs::read(shipped).unwrap(), somnus_sim::start::BASE);
+    let manifest = Checkpoint::from_bytes(somnus_sim::start::BASE).unwrap().manifest;
+    assert_eq!(manifest.name, "somnus-base");
+    assert!(somnus_sim::start::BASE.len() <= 8_000_000, "a hub has to hold it");
 }
 
 #[test]

@@ -126,7 +126,7 @@ mod tests {
         let mut night = night(60, 2, 0.0);
         let (_, dh) = loss(&alignment, &night);
         assert!(dh.iter().any(|d| d.abs() > 1e-4));
-        for i in 0..dh.len() {
+        for (i, slope) in dh.iter().enumerate() {
             let here = night.0[i];
             let mut at = |d: f32| {
                 night.0[i] = here + d;
@@ -136,7 +136,7 @@ mod tests {
             };
             let expected = (at(1.0 / 64.0) - at(-1.0 / 64.0)) * 32.0;
             let worst = 1e-4 * expected.abs().max(1e-3);
-            assert!((f64::from(dh[i]) - expected).abs() < worst, "{i}: {} {expected}", dh[i]);
+            assert!((f64::from(*slope) - expected).abs() < worst, "{i}: {slope} {expected}");
         }
     }
 

@@ -93,6 +93,9 @@ fn kept(memory: &Bytes) -> Vec<f32> {
     floats(&memory[4..])
 }
 
+/// Whether a weight of this name stays with its client.
+type Stays<'a> = &'a dyn Fn(&str) -> bool;
+
 fn head(name: &str) -> bool {
     name.starts_with("head.")
 }
@@ -101,7 +104,7 @@ fn head(name: &str) -> bool {
 fn what_stays_changes_by_zero_and_the_rest_does_not() {
     let world = World::new();
     let norm = |name: &str| name.contains(".norm.");
-    let cases: [(Personalisation, &dyn Fn(&str) -> bool); 4] =
+    let cases: [(Personalisation, Stays<'_>); 4] =
         [(Personalisation::Head, &head), (REP, &head), (Personalisation::Norms, &norm), (DITTO, &|_| false)];
     for (personal, stays) in cases {
         let update = world.train(&world.full(personal));
