@@ -12,7 +12,7 @@ const EPSILON: f32 = 1e-8;
 
 /// AdamW (Loshchilov and Hutter 2019) or SGD with momentum, with clipping and the proximal term of FedProx
 /// (Li et al. 2020). Moments begin at zero.
-pub(crate) struct Stepper<'a> {
+pub(crate) struct Stepper {
     rule: Optimiser,
     clip: f32,
     proximal: f32,
@@ -22,7 +22,7 @@ pub(crate) struct Stepper<'a> {
     anchor: Vec<f32>,
     /// Added to the gradient behind the clipping, so that a control variate is a mean of clipped gradients; empty for none.
     correction: Vec<f32>,
-    pull: Option<Pull<'a>>,
+    pull: Option<Pull>,
     first: Vec<f32>,
     second: Vec<f32>,
     steps: i32,
@@ -31,14 +31,14 @@ pub(crate) struct Stepper<'a> {
 /// Weights that a step is drawn back to once it is taken, beside the rule and not through it: AdamW's steps are as long for a
 /// small gradient as for a large one, so a pull inside them would say where to go but not how far. It is the proximal
 /// operator of `strength / 2 ||w - towards||^2`: no strength overshoots.
-#[derive(Clone, Copy)]
-pub(crate) struct Pull<'a> {
+#[derive(Clone)]
+pub(crate) struct Pull {
     /// All weights, as the flat vector has them.
-    pub(crate) towards: &'a [f32],
+    pub(crate) towards: Vec<f32>,
     pub(crate) strength: f32,
 }
 
-impl<'a> Stepper<'a> {
+impl Stepper {
     pub(crate) fn new(plan: &TrainPlan, runs: Vec<(Range<usize>, bool)>, weights: &[f32]) -> Self {
         let len = weights.len();
         let adam = matches!(plan.optimiser, Optimiser::AdamW { .. });
@@ -63,7 +63,7 @@ impl<'a> Stepper<'a> {
     }
 
     /// Draws every step back; a pull without strength is none, to the last bit.
-    pub(crate) fn pulled(mut self, pull: Option<Pull<'a>>) -> Self {
+    pub(crate) fn pulled(mut self, pull: Option<Pull>) -> Self {
         self.pull = pull.filter(|pull| pull.strength > 0.0);
         self
     }
@@ -100,7 +100,7 @@ impl<'a> Stepper<'a> {
                 }
             }
         }
-        if let Some(Pull { towards, strength }) = self.pull {
+        if let Some(Pull { towards, strength }) = &self.pull {
             let keep = 1.0 / (1.0 + rate * strength);
             for (run, _) in &self.runs {
                 for (w, to) in weights[run.clone()].iter_mut().zip(&towards[run.clone()]) {
@@ -204,7 +204,7 @@ mod tests {
     fn a_pull_divides_the_way_out_and_never_overshoots() {
         let rule = plan(Optimiser::Sgd { momentum: 0.0 });
         for (strength, left) in [(0.0, 1.0), (2.0, 0.5), (1e6, 0.0)] {
-            let pull = Some(Pull { towards: &[1.0, 0.0], strength });
+            let pull = Some(Pull { towards: vec![1.0, 0.0], strength });
             let mut weights = vec![2.5, 7.0];
             Stepper::new(&rule, vec![(0..1, true)], &weights).pulled(pull).step(
                 &mut weights,

@@ -18,7 +18,7 @@ use crate::input::Prepared;
 use crate::invariance::{Alignment, Alike};
 use crate::loss::softmax;
 use crate::net::Net;
-use crate::train::{self, Embedded, Lead, TrainReport};
+use crate::train::{self, Embedded, Lead, Lessons, TrainReport};
 
 /// The licence that a new checkpoint's manifest states.
 const LICENCE: &str = "MIT OR Apache-2.0";
@@ -334,6 +334,16 @@ impl Stager {
         };
         let lead = Lead { correction, align, ..Lead::new(seed, &rate) };
         train::on_nights(&self.net, &mut self.weights, nights, plan, lead, &mut |_, _| {})
+    }
+
+    /// Trains as it is led.
+    pub(crate) fn train_led(
+        &mut self,
+        lessons: Lessons<'_>,
+        plan: &TrainPlan,
+        lead: Lead<'_>,
+    ) -> Result<TrainReport, ModelError> {
+        lessons.train(&self.net, &mut self.weights, plan, lead)
     }
 
     /// A correction as the flat vector has it.

@@ -35,7 +35,7 @@ pub(crate) struct Lead<'a> {
     /// Places of the flat vector that stay although their set moves.
     pub(crate) held: &'a [u32],
     /// Where every step is drawn to, if anywhere.
-    pub(crate) pull: Option<Pull<'a>>,
+    pub(crate) pull: Option<Pull>,
     /// What else embeddings are to be. Training of the head leaves them where they are, and does not ask.
     pub(crate) align: Option<Box<dyn Align>>,
 }

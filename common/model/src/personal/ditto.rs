@@ -17,7 +17,7 @@ pub(super) fn own(layout: &Layout, set: TrainableSet) -> Result<Own, ModelError>
 }
 
 pub(super) fn train(round: &Round<'_>, lambda: f32) -> Result<Outcome, ModelError> {
-    let own = own(&round.release.net.layout, round.plan.trainable)?;
+    let own = own(&round.release.net().layout, round.plan.trainable)?;
     let mut copy = own.recall(round.release, round.memory)?;
     let mut shared = round.release.clone();
     let report = round.train(&mut shared, round.plan, &[])?;
@@ -25,8 +25,8 @@ pub(super) fn train(round: &Round<'_>, lambda: f32) -> Result<Outcome, ModelErro
     // What holds the shared weights near the release is not for the copy, which has a pull of its own.
     let plan = TrainPlan { proximal: 0.0, ..round.plan.clone() };
     let rate = |_| plan.learning_rate;
-    let pull = Some(Pull { towards: &round.release.weights, strength: lambda });
+    let pull = Some(Pull { towards: round.release.weights().to_vec(), strength: lambda });
     let lead = Lead { pull, ..Lead::new(round.seed, &rate) };
-    round.lessons.train(&copy.net, &mut copy.weights, &plan, lead)?;
+    copy.train_led(round.lessons, &plan, lead)?;
     Ok(Outcome { shared, report, memory: own.remember(&copy) })
 }

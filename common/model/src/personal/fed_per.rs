@@ -13,7 +13,7 @@ pub(super) fn own(layout: &Layout) -> Result<Own, ModelError> {
 }
 
 pub(super) fn train(round: &Round<'_>) -> Result<Outcome, ModelError> {
-    together(round, &own(&round.release.net.layout)?)
+    together(round, &own(&round.release.net().layout)?)
 }
 
 /// Trains what is shared and what is the client's own together, and parts them afterwards.
@@ -21,6 +21,6 @@ pub(super) fn together(round: &Round<'_>, own: &Own) -> Result<Outcome, ModelErr
     let mut shared = own.recall(round.release, round.memory)?;
     let report = round.train(&mut shared, round.plan, &[])?;
     let memory = own.remember(&shared);
-    own.leave_out(&mut shared, round.release);
+    let shared = own.leave_out(shared, round.release);
     Ok(Outcome { shared, report, memory })
 }

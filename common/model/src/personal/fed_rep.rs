@@ -15,7 +15,7 @@ pub(super) fn own(layout: &Layout) -> Result<Own, ModelError> {
 }
 
 pub(super) fn train(round: &Round<'_>, head_steps: u32) -> Result<Outcome, ModelError> {
-    let own = own(&round.release.net.layout)?;
+    let own = own(&round.release.net().layout)?;
     let mut shared = own.recall(round.release, round.memory)?;
     let plan =
         TrainPlan { trainable: TrainableSet::Head, steps: head_steps, passes: 0, ..round.plan.clone() };
@@ -23,6 +23,6 @@ pub(super) fn train(round: &Round<'_>, head_steps: u32) -> Result<Outcome, Model
     Round { seed, ..*round }.train(&mut shared, &plan, &[])?;
     let memory = own.remember(&shared);
     let report = round.train(&mut shared, round.plan, own.places())?;
-    own.leave_out(&mut shared, round.release);
+    let shared = own.leave_out(shared, round.release);
     Ok(Outcome { shared, report, memory })
 }

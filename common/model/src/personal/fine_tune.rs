@@ -59,9 +59,9 @@ impl FineTuning {
         let plan = self.plan(plan);
         let mut tuned = model.clone();
         let rate = |step| one_cycle(step, plan.steps, plan.learning_rate);
-        let pull = Some(Pull { towards: &model.weights, strength: self.pull });
+        let pull = Some(Pull { towards: model.weights().to_vec(), strength: self.pull });
         let lead = Lead { pull, ..Lead::new(seed, &rate) };
-        Lessons::Nights(nights).train(&tuned.net, &mut tuned.weights, &plan, lead)?;
+        tuned.train_led(Lessons::Nights(nights), &plan, lead)?;
         Ok(tuned)
     }
 

@@ -12,5 +12,5 @@ pub(super) fn own(layout: &Layout) -> Own {
 }
 
 pub(super) fn train(round: &Round<'_>) -> Result<Outcome, ModelError> {
-    fed_per::together(round, &own(&round.release.net.layout))
+    fed_per::together(round, &own(&round.release.net().layout))
 }

@@ -43,7 +43,7 @@ impl Round<'_> {
     fn train(&self, stager: &mut Stager, plan: &TrainPlan, held: &[u32]) -> Result<TrainReport, ModelError> {
         let rate = |_| plan.learning_rate;
         let lead = Lead { held, ..Lead::new(self.seed, &rate) };
-        self.lessons.train(&stager.net, &mut stager.weights, plan, lead)
+        stager.train_led(self.lessons, plan, lead)
     }
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn recall(
     memory: Option<&[u8]>,
 ) -> Result<Option<Stager>, ModelError> {
     let Some(memory) = memory else { return Ok(None) };
-    let layout = &release.net.layout;
+    let layout = &release.net().layout;
     let own = match plan.personal {
         Personalisation::None => return Ok(None),
         Personalisation::Head => fed_per::own(layout)?,

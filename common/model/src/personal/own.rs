@@ -61,26 +61,27 @@ impl Own {
     /// # Errors
     /// [`ModelError::Memory`] if the bytes are other weights.
     pub(super) fn recall(&self, release: &Stager, memory: Option<&[u8]>) -> Result<Stager, ModelError> {
-        let mut stager = release.clone();
-        if let Some(memory) = memory {
-            for (place, value) in self.places.iter().zip(self.read(memory)?) {
-                stager.weights[*place as usize] = value;
-            }
+        let Some(memory) = memory else { return Ok(release.clone()) };
+        let mut weights = release.weights().to_vec();
+        for (place, value) in self.places.iter().zip(self.read(memory)?) {
+            weights[*place as usize] = value;
         }
-        Ok(stager)
+        Ok(release.clone().with_weights(weights))
     }
 
     /// The bytes to remember.
     pub(super) fn remember(&self, stager: &Stager) -> Bytes {
-        let values: Vec<f32> = self.places.iter().map(|place| stager.weights[*place as usize]).collect();
+        let values: Vec<f32> = self.places.iter().map(|place| stager.weights()[*place as usize]).collect();
         [self.kind.tag().as_slice(), &bytes_of(&values)].concat().into()
     }
 
-    /// Puts the release's values back in place of these.
-    pub(super) fn leave_out(&self, stager: &mut Stager, release: &Stager) {
+    /// `stager` with the release's values in place of these.
+    pub(super) fn leave_out(&self, stager: Stager, release: &Stager) -> Stager {
+        let mut weights = stager.weights().to_vec();
         for place in &self.places {
-            stager.weights[*place as usize] = release.weights[*place as usize];
+            weights[*place as usize] = release.weights()[*place as usize];
         }
+        stager.with_weights(weights)
     }
 
     fn read(&self, memory: &[u8]) -> Result<Vec<f32>, ModelError> {
