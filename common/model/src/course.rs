@@ -33,7 +33,7 @@ pub struct Course {
     /// The network's weights, and behind them what is thrown away at the end.
     weights: Vec<f32>,
     mean: Vec<f32>,
-    stepper: Stepper<'static>,
+    stepper: Stepper,
     done: u32,
 }
 

@@ -15,7 +15,7 @@ use somnus_signals::{Night, Stage, Task};
 use crate::config::{DeviceKind, NetConfig};
 use crate::error::ModelError;
 use crate::input::Prepared;
-use crate::invariance::{Alignment, Alike};
+use crate::invariance::{Align, Alignment, Alike};
 use crate::loss::softmax;
 use crate::net::Net;
 use crate::train::{self, Embedded, Lead, Lessons, TrainReport};
@@ -26,8 +26,8 @@ const LICENCE: &str = "MIT OR Apache-2.0";
 /// A sleep stager.
 #[derive(Clone)]
 pub struct Stager {
-    pub(crate) net: Net,
-    pub(crate) weights: Vec<f32>,
+    net: Net,
+    weights: Vec<f32>,
     /// Encoders of waveforms beside the network: nothing here trains them, they travel with it.
     frozen: Arc<BTreeMap<String, Tensor>>,
 }
@@ -325,15 +325,23 @@ impl Stager {
     ) -> Result<TrainReport, ModelError> {
         let rate = |_| plan.learning_rate;
         let correction = self.in_place(plan.trainable, correction)?;
-        let align = match plan.invariance.zip(moments) {
-            Some((_, moments)) if moments.shape() != self.embedding() => {
-                return Err(ModelError::Moments { own: self.embedding(), asked: moments.shape() });
-            }
-            Some((invariance, moments)) => Some(Box::new(Alignment::new(invariance.weight, moments)) as _),
-            None => None,
-        };
-        let lead = Lead { correction, align, ..Lead::new(seed, &rate) };
+        let lead = Lead { correction, align: self.alignment(plan, moments)?, ..Lead::new(seed, &rate) };
         train::on_nights(&self.net, &mut self.weights, nights, plan, lead, &mut |_, _| {})
+    }
+
+    /// The pull of `plan.invariance` towards everybody's moments; none if either is missing.
+    pub(crate) fn alignment(
+        &self,
+        plan: &TrainPlan,
+        moments: Option<&Moments>,
+    ) -> Result<Option<Box<dyn Align>>, ModelError> {
+        match plan.invariance.zip(moments) {
+            Some((_, moments)) if moments.shape() != self.embedding() => {
+                Err(ModelError::Moments { own: self.embedding(), asked: moments.shape() })
+            }
+            Some((invariance, moments)) => Ok(Some(Box::new(Alignment::new(invariance.weight, moments)))),
+            None => Ok(None),
+        }
     }
 
     /// Trains as it is led.

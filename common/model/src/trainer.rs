@@ -247,7 +247,14 @@ fn personal_update(
         nights = desk.train.iter().collect();
         Lessons::Nights(&nights)
     };
-    let round = Round { release, lessons, plan, seed: task.seed, memory: task.memory.as_deref() };
+    let round = Round {
+        release,
+        lessons,
+        plan,
+        seed: task.seed,
+        moments: task.moments.as_ref(),
+        memory: task.memory.as_deref(),
+    };
     let Some(Outcome { shared, report, memory }) = personal::train(&round)? else { return Ok(None) };
     let TrainReport { loss, steps, examples } = report;
     let delta = shared.change_from(release, plan.trainable)?;

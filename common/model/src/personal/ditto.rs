@@ -22,7 +22,8 @@ pub(super) fn train(round: &Round<'_>, lambda: f32) -> Result<Outcome, ModelErro
     let mut shared = round.release.clone();
     let report = round.train(&mut shared, round.plan, &[])?;
 
-    // What holds the shared weights near the release is not for the copy, which has a pull of its own.
+    // What holds the shared weights near the release, or embeddings near everybody's, is not for the copy: it is to be
+    // the client's own, and has a pull of its own.
     let plan = TrainPlan { proximal: 0.0, ..round.plan.clone() };
     let rate = |_| plan.learning_rate;
     let pull = Some(Pull { towards: round.release.weights().to_vec(), strength: lambda });

@@ -11,6 +11,7 @@ mod local_norms;
 mod own;
 
 use bytes::Bytes;
+use somnus_protocol::moments::Moments;
 use somnus_protocol::plan::{Personalisation, TrainPlan};
 
 use crate::error::ModelError;
@@ -26,6 +27,8 @@ pub(crate) struct Round<'a> {
     pub(crate) lessons: Lessons<'a>,
     pub(crate) plan: &'a TrainPlan,
     pub(crate) seed: u64,
+    /// What everybody's embeddings are like, where the plan pulls towards that.
+    pub(crate) moments: Option<&'a Moments>,
     pub(crate) memory: Option<&'a [u8]>,
 }
 
@@ -42,7 +45,8 @@ impl Round<'_> {
     /// Steps of `plan` from `stager`'s weights. Places in `held` do not move.
     fn train(&self, stager: &mut Stager, plan: &TrainPlan, held: &[u32]) -> Result<TrainReport, ModelError> {
         let rate = |_| plan.learning_rate;
-        let lead = Lead { held, ..Lead::new(self.seed, &rate) };
+        let align = self.release.alignment(plan, self.moments)?;
+        let lead = Lead { held, align, ..Lead::new(self.seed, &rate) };
         stager.train_led(self.lessons, plan, lead)
     }
 }

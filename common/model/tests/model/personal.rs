@@ -7,8 +7,9 @@ use bytes::Bytes;
 use somnus_model::{DeviceKind, FineTuning, NetConfig, NightPart, NightTrainer, Stager};
 use somnus_protocol::checkpoint::{bytes_of, floats};
 use somnus_protocol::ids::Round;
-use somnus_protocol::plan::{Optimiser, Personalisation, TrainPlan, TrainableSet};
+use somnus_protocol::plan::{Invariance, Optimiser, Personalisation, TrainPlan, TrainableSet};
 use somnus_protocol::trainer::{EvaluateTask, LocalUpdate, TrainTask, Trainer};
+use somnus_protocol::update::Sections;
 use somnus_signals::synthetic::{self, SyntheticConfig};
 use somnus_signals::{Night, NightRules};
 
@@ -183,6 +184,33 @@ fn fed_per_with_one_client_is_ordinary_local_training() {
         body.iter_mut().zip(&update.delta).for_each(|(weight, delta)| *weight += delta);
         memory = update.memory;
     }
+}
+
+#[test]
+fn what_is_shared_is_still_pulled_towards_everybodys_moments() {
+    let world = World::new();
+    let invariance = Some(Invariance { weight: 10.0, from_round: 2 });
+    let sections = Sections { moments: Some(world.stager.embedding()), ..Sections::default() };
+    let moments = world.train(&TrainTask { sections, ..world.full(Personalisation::None) }).moments;
+    let pulled = |personal| {
+        let task = world.full(personal);
+        let plan = TrainPlan { invariance, ..task.plan.clone() };
+        world.train(&TrainTask { plan, moments: moments.clone(), ..task })
+    };
+    let plain = pulled(Personalisation::None).delta;
+    for personal in ALL {
+        assert!(
+            pulled(personal).delta != world.train(&world.full(personal)).delta,
+            "{personal:?} is not pulled"
+        );
+    }
+    let of_body = pulled(Personalisation::Head).delta.into_iter().zip(&plain).zip(world.belong(head));
+    assert!(of_body.into_iter().all(|((own, plain), head)| head || own == *plain));
+    assert!(pulled(DITTO).delta == plain);
+    assert!(
+        pulled(DITTO).memory == world.train(&world.full(DITTO)).memory,
+        "the own copy is pulled away from its client"
+    );
 }
 
 #[test]
