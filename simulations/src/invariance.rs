@@ -115,7 +115,9 @@ pub fn run(
         let scores: Vec<Scores> =
             trials.iter().map(|seed| seed.iter().flat_map(|trial| trial.scores.clone()).collect()).collect();
         summary.rows.push(Row::from_seeds(&arm.name(), &scores, BOOTSTRAP)?);
-        let found = |look: fn(&Trial) -> Option<Identity>| trials.iter().flatten().filter_map(look).collect::<Vec<_>>();
+        let found = |look: fn(&Trial) -> Option<Identity>| {
+            trials.iter().flatten().filter_map(look).collect::<Vec<_>>()
+        };
         let group = [(TRAINED, found(|trial| trial.trained)), (HELD_OUT, found(|trial| trial.held_out))];
         let told = group.into_iter().filter_map(|(who, found)| identification(&arm.name(), who, &found));
         summary.identification.extend(told);

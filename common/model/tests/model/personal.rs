@@ -194,7 +194,7 @@ fn what_is_shared_is_still_pulled_towards_everybodys_moments() {
     let moments = world.train(&TrainTask { sections, ..world.full(Personalisation::None) }).moments;
     let pulled = |personal| {
         let task = world.full(personal);
-        let plan = TrainPlan { invariance, ..task.plan.clone() };
+        let plan = TrainPlan { invariance, ..task.plan };
         world.train(&TrainTask { plan, moments: moments.clone(), ..task })
     };
     let plain = pulled(Personalisation::None).delta;
