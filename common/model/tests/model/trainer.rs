@@ -277,7 +277,7 @@ fn people_can_be_made_alike_in_one_place_too() {
         (0..16).map(channel).sum::<f32>()
     };
     let free = apart(None);
-    for likeness in [Likeness::Moments(10.0), Likeness::Adversary(10.0)] {
+    for likeness in [Likeness::Moments(1.0), Likeness::Adversary(0.3)] {
         let held = apart(Some(likeness));
         assert!(held < 0.6 * free, "{likeness:?}: {held}, {free} without");
     }
