@@ -62,6 +62,21 @@ fn main() {
         let (parameters, step, night) = wave_times(&wave);
         println!("{:<22} {parameters:>12} {step:>14.1} {night:>16.0}", stream.name());
     }
+    println!("\nhead on one cached night of 960 epochs, {HEAD_STEPS} steps: {:.1} ms", head_time());
+}
+
+/// Local steps of a head in one round, far more than a plan asks for.
+const HEAD_STEPS: u32 = 1000;
+
+/// Milliseconds to train the head on a night whose embeddings are there already.
+fn head_time() -> f64 {
+    let stager = Stager::new(&NetConfig::default(), 1, DeviceKind::Flex).expect("a good configuration");
+    let embedded = stager.embed(&stager.prepare(&night(960)).expect("streams of the default widths"));
+    let plan = TrainPlan { steps: HEAD_STEPS, ..TrainPlan::default() };
+    median_ms(|| {
+        let report = stager.clone().train_head(&[&embedded], &plan, 1, &[]);
+        assert!(report.is_ok_and(|report| report.steps == HEAD_STEPS));
+    })
 }
 
 /// One step of the night-level network, everything included: view of the night, noise, dropout, AdamW.
