@@ -1,8 +1,8 @@
 //! The study of personal models: what is best for *this* person later, the own data, everybody's, or both.
 //!
 //! Every row judges the same epochs of the same people: the end of an only night, or the last of several. The rows differ in
-//! what the model knows: the person's own earlier data, other people's, or both; [`alone`] are the models of who does not
-//! take part, [`together`] those of who does. The same table under a random split of epochs shows how much of such tables
+//! what the model knows: the person's own earlier data, other people's, or both; `alone` are the models of who does not
+//! take part, `together` those of who does. The same table under a random split of epochs shows how much of such tables
 //! elsewhere is a leak.
 
 mod alone;
