@@ -93,6 +93,15 @@ impl Start {
         }
     }
 
+    /// What a release says it was made from: the foundation's own name, not where its file was.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Random => "none: random weights",
+            Self::Foundation(model) => &model.name,
+        }
+    }
+
     /// The checkpoint that a federation of this scenario and seed starts from.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ pub fn train(
     let config = serde_json::to_vec(&one).expect("a scenario is plain JSON");
     let provenance = BTreeMap::from([
         ("training".to_owned(), format!("a federation of {} people", everyone.len())),
-        ("foundation".to_owned(), String::from(one.foundation.clone())),
+        ("foundation".to_owned(), origin.name().to_owned()),
         ("scenario".to_owned(), one.name.clone()),
         ("config_sha256".to_owned(), Digest::of(&config).to_hex()),
         ("seed".to_owned(), one.seeds[0].to_string()),

@@ -55,6 +55,7 @@ fn a_release_of_everybody_scores_strangers_and_starts_the_next_federation() {
     assert_eq!(bytes, std::fs::read(at("two").join("release.safetensors")).unwrap());
     let manifest = Checkpoint::from_bytes(&bytes).unwrap().manifest;
     assert_eq!(manifest.provenance["training"], "a federation of 3 people");
+    assert_eq!(manifest.provenance["foundation"], "somnus-base");
     let trained = summary(&at("one"));
     assert!(trained.rows[0].note.as_ref().unwrap().contains("trained on"));
     assert!(trained.clients.iter().all(|client| client.role == "trained"));
