@@ -3,42 +3,18 @@
 use std::path::Path;
 use std::time::Instant as Clock;
 
-use somnus_model::{DeviceKind, Stager};
-use somnus_protocol::checkpoint::{Checkpoint, CheckpointError, Manifest};
+use somnus_model::Stager;
 use somnus_report::{ClientResult, Confusion, Excluded, Row, Summary};
 use somnus_signals::{Cohort, DataError, Night, NightRules, sleep_accel};
 
 use crate::federate::{StudyError, client_result, staging};
 use crate::merge::merged;
+use crate::model_file::Model;
 use crate::study::BOOTSTRAP;
 
 /// Why nothing was scored.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
-    /// The model cannot be read.
-    #[error("{path}: {source}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The model is no checkpoint.
-    #[error("{path}: {source}")]
-    Checkpoint {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        source: CheckpointError,
-    },
-    /// The model is none of ours.
-    #[error("{path}: {source}")]
-    Model {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        source: somnus_model::ModelError,
-    },
     /// The recordings.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -53,30 +29,6 @@ pub enum EvaluateError {
     /// Scores.
     #[error(transparent)]
     Study(#[from] StudyError),
-}
-
-/// A model and what its file says of it.
-pub struct Model {
-    /// The network.
-    pub stager: Stager,
-    /// The file's manifest.
-    pub manifest: Manifest,
-}
-
-impl Model {
-    /// Reads a checkpoint.
-    ///
-    /// # Errors
-    /// [`EvaluateError`] naming the file.
-    pub fn load(path: &Path, device: DeviceKind) -> Result<Self, EvaluateError> {
-        let name = || path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| EvaluateError::Read { path: name(), source })?;
-        let checkpoint = Checkpoint::from_bytes(&bytes)
-            .map_err(|source| EvaluateError::Checkpoint { path: name(), source })?;
-        let stager = Stager::from_checkpoint(&checkpoint, device)
-            .map_err(|source| EvaluateError::Model { path: name(), source })?;
-        Ok(Self { stager, manifest: checkpoint.manifest })
-    }
 }
 
 /// Stages every labelled night of `folder` and compares with its labels. `start` is when the work began.

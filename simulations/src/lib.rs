@@ -12,7 +12,8 @@
 //!   table, [`merge`] reads four stages as fewer, [`study`] is all of it, with one summary;
 //! * [`personal`] asks what is best for the same people later: the own data, everybody's, or both;
 //! * [`probe`] tells people apart by [`regression`], [`invariance`] what it costs to prevent that;
-//! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint on any folder;
+//! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint
+//!   ([`model_file`]) on any folder;
 //! * [`pretrain`] makes the foundation that a federation starts from;
 //! * [`bench`](mod@bench) and [`memory`] measure; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
 
@@ -29,6 +30,7 @@ pub mod federation;
 pub mod invariance;
 pub mod memory;
 pub mod merge;
+pub mod model_file;
 pub mod network;
 pub mod personal;
 pub mod pretrain;

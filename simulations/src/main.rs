@@ -15,8 +15,9 @@ use somnus_sim::cli::{
     ResultsArgs, SynthArgs,
 };
 use somnus_sim::cohort::People;
-use somnus_sim::evaluate::{Model, evaluate as score};
+use somnus_sim::evaluate::evaluate as score;
 use somnus_sim::federate::Means;
+use somnus_sim::model_file::Model;
 use somnus_sim::personal;
 use somnus_sim::pretrain::{Loaded, Pretraining};
 use somnus_sim::progress::Progress;

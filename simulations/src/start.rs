@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use somnus_model::{DeviceKind, Stager};
-use somnus_protocol::checkpoint::Checkpoint;
 use somnus_protocol::seed::{Label, Seed};
 
+use crate::model_file::{Model, ModelFileError};
 use crate::recipe::RecipeError;
 use crate::scenario::Scenario;
 
@@ -49,48 +49,27 @@ impl From<Origin> for String {
     }
 }
 
-/// Why there is nothing to start from.
-#[derive(Debug, thiserror::Error)]
-#[error("{path}: {source}")]
-pub struct StartError {
-    /// The checkpoint.
-    pub path: String,
-    /// What is wrong with it.
-    pub source: Box<dyn std::error::Error + Send + Sync>,
-}
-
 /// A loaded [`Origin`].
 #[derive(Clone)]
 pub enum Start {
     /// Random weights.
     Random,
     /// A foundation model.
-    Foundation(Arc<Foundation>),
-}
-
-/// A foundation model and its file.
-pub struct Foundation {
-    file: Bytes,
-    name: String,
-    stager: Stager,
+    Foundation(Arc<Model>),
 }
 
 impl Start {
     /// Reads the origin; files are read once, here.
     ///
     /// # Errors
-    /// [`StartError`] naming the file.
-    pub fn load(origin: &Origin, device: DeviceKind) -> Result<Self, StartError> {
-        match origin {
-            Origin::None => Ok(Self::Random),
-            Origin::Base => foundation("models/somnus-base.safetensors", BASE, device),
-            Origin::File(path) => {
-                let name = path.display().to_string();
-                let bytes = std::fs::read(path)
-                    .map_err(|error| StartError { path: name.clone(), source: error.into() })?;
-                foundation(&name, &bytes, device)
-            }
-        }
+    /// [`ModelFileError`].
+    pub fn load(origin: &Origin, device: DeviceKind) -> Result<Self, ModelFileError> {
+        let model = match origin {
+            Origin::None => return Ok(Self::Random),
+            Origin::Base => Model::parse("models/somnus-base.safetensors", BASE.into(), device)?,
+            Origin::File(path) => Model::load(path, device)?,
+        };
+        Ok(Self::Foundation(Arc::new(model)))
     }
 
     /// What a release says it was made from: the foundation's own name, not where its file was.
@@ -98,7 +77,7 @@ impl Start {
     pub fn name(&self) -> &str {
         match self {
             Self::Random => "none: random weights",
-            Self::Foundation(model) => &model.name,
+            Self::Foundation(model) => &model.manifest.name,
         }
     }
 
@@ -115,7 +94,7 @@ impl Start {
             }
             Self::Foundation(model) if model.stager.task() == scenario.task => return Ok(model.file.clone()),
             Self::Foundation(model) => {
-                let training = format!("{}, its head merged to {}", model.name, scenario.task);
+                let training = format!("{}, its head merged to {}", model.manifest.name, scenario.task);
                 ("somnus-merged", training, model.stager.for_task(scenario.task))
             }
         };
@@ -126,12 +105,4 @@ impl Start {
         ]);
         Ok(stager.to_checkpoint(name, provenance).to_bytes()?.into())
     }
-}
-
-fn foundation(name: &str, bytes: &[u8], device: DeviceKind) -> Result<Start, StartError> {
-    let wrong = |source| StartError { path: name.to_owned(), source };
-    let checkpoint = Checkpoint::from_bytes(bytes).map_err(|error| wrong(error.into()))?;
-    let stager = Stager::from_checkpoint(&checkpoint, device).map_err(|error| wrong(error.into()))?;
-    let file = Bytes::copy_from_slice(bytes);
-    Ok(Start::Foundation(Arc::new(Foundation { file, name: checkpoint.manifest.name, stager })))
 }
