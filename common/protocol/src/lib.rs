@@ -7,7 +7,7 @@
 //! - [`message`] and [`wire`]: what the two machines say, and how it looks as bytes;
 //! - [`coordinator`]: the server's machine: select, distribute, collect, aggregate, publish, evaluate;
 //! - [`update`]: the sections of what one client sends, and of what comes back beside a release; [`moments`]: the section
-//!   of subject-invariance; [`sum`]: the fixed-point ring in which updates are added; [`strategy`]: what the server does
+//!   of subject-invariance; [`packed`]: what masks hide and sums add; [`sum`]: the fixed-point ring in which updates are added; [`strategy`]: what the server does
 //!   with their mean;
 //! - [`record`]: what the server must not forget; [`checkpoint`]: the file that a model travels in;
 //! - [`config`], [`plan`]: what an operator decides; [`fault`]: who is to blame;
@@ -25,6 +25,7 @@ pub mod ids;
 mod memory;
 pub mod message;
 pub mod moments;
+pub mod packed;
 pub mod participant;
 pub mod plan;
 pub mod record;
