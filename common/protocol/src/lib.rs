@@ -9,6 +9,7 @@
 //! - [`update`]: the sections of what one client sends, and of what comes back beside a release; [`moments`]: the section
 //!   of subject-invariance; [`packed`]: what masks hide and sums add; [`sum`]: the fixed-point ring in which updates are added; [`strategy`]: what the server does
 //!   with their mean;
+//! - [`robust`]: rules that make one update of many although some may lie;
 //! - [`record`]: what the server must not forget; [`checkpoint`]: the file that a model travels in;
 //! - [`config`], [`plan`]: what an operator decides; [`fault`]: who is to blame;
 //! - [`ids`], [`time`], [`seed`]: names, moments and chance.
@@ -29,6 +30,7 @@ pub mod packed;
 pub mod participant;
 pub mod plan;
 pub mod record;
+pub mod robust;
 pub mod seed;
 pub mod strategy;
 pub mod sum;

@@ -22,6 +22,8 @@ pub enum Label {
     Client,
     /// The initial weights of a network.
     Initialisation,
+    /// How a round's cohort is dealt into groups.
+    Groups,
     /// A simulated world: delays, crashes, speeds.
     World,
 }
@@ -33,6 +35,7 @@ impl Label {
             Label::Training => b"somnus/1 training",
             Label::Client => b"somnus/1 client",
             Label::Initialisation => b"somnus/1 initialisation",
+            Label::Groups => b"somnus/1 groups",
             Label::World => b"somnus/1 world",
         }
     }
