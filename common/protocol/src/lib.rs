@@ -7,7 +7,8 @@
 //! - [`message`] and [`wire`]: what the two machines say, and how it looks as bytes;
 //! - [`coordinator`]: the server's machine: select, distribute, collect, aggregate, publish, evaluate;
 //! - [`update`]: the sections of what one client sends, and of what comes back beside a release; [`moments`]: the section
-//!   of subject-invariance; [`packed`]: what masks hide and sums add; [`sum`]: the fixed-point ring in which updates are added; [`strategy`]: what the server does
+//!   of subject-invariance; [`encoding`] and [`packed`]: updates as the integers that masks
+//!   hide and sums add; [`sum`]: the fixed-point ring in which updates are added; [`strategy`]: what the server does
 //!   with their mean;
 //! - [`robust`]: rules that make one update of many although some may lie;
 //! - [`record`]: what the server must not forget; [`checkpoint`]: the file that a model travels in;
@@ -21,6 +22,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod coordinator;
+pub mod encoding;
 pub mod fault;
 pub mod ids;
 mod memory;

@@ -24,6 +24,10 @@ pub enum Label {
     Initialisation,
     /// How a round's cohort is dealt into groups.
     Groups,
+    /// What an encoding draws by lot for all clients: no secret.
+    Encoding,
+    /// How one client rounds its update.
+    Rounding,
     /// A simulated world: delays, crashes, speeds.
     World,
 }
@@ -36,6 +40,8 @@ impl Label {
             Label::Client => b"somnus/1 client",
             Label::Initialisation => b"somnus/1 initialisation",
             Label::Groups => b"somnus/1 groups",
+            Label::Encoding => b"somnus/1 encoding",
+            Label::Rounding => b"somnus/1 rounding",
             Label::World => b"somnus/1 world",
         }
     }

@@ -20,7 +20,7 @@ use crate::trainer::{LocalUpdate, TrainError};
 pub const MAX_STEPS: u32 = 100_000;
 
 /// One step in the section of steps: a power of two, so that counts stay exact, and small enough for the ring.
-const STEP: f32 = 1.0 / 1024.0;
+pub(crate) const STEP: f32 = 1.0 / 1024.0;
 
 /// What a strategy needs of its clients beside the change of the weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

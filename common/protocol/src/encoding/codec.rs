@@ -1,0 +1,376 @@
+//! The encoding of one round.
+
+use bytes::Bytes;
+
+use super::config::EncodingConfig;
+use super::counters::{Counters, Evaluated, MAX_EPOCHS};
+use super::reduction::Reduction;
+use super::vector::{Noise, Sensitivity, Vector, norm};
+use crate::checkpoint::{bytes_of, floats};
+use crate::fault::{ConfigError, Fault};
+use crate::packed::{Lanes, MAX_LANE_BITS, Packed};
+use crate::seed::{Label, Seed};
+use crate::sum::{MAX_DELTA, MAX_EXAMPLES, MAX_UPDATES, Weighting};
+use crate::update::{MAX_STEPS, STEP, UpdateLayout};
+
+/// Losses beyond this are cut off.
+const MAX_LOSS: f64 = 4096.0;
+
+/// Units of the loss, in parts of one.
+const LOSS: f64 = 65536.0;
+
+/// The count of a loss of zero, so that no count is negative.
+const ZERO_LOSS: f64 = MAX_LOSS * LOSS * MAX_EXAMPLES as f64;
+
+/// Bits of a moment: within ±[`MAX_DELTA`] as fine as single precision.
+const MOMENT_BITS: u32 = 32;
+
+/// What all who encode and decode in one round must agree on, beside the [`EncodingConfig`].
+pub struct Setup<'a> {
+    /// The sections of an update.
+    pub layout: UpdateLayout,
+    /// What one update weighs.
+    pub weighting: Weighting,
+    /// Clients whose contributions the lanes must be able to hold, 1 to [`MAX_UPDATES`].
+    pub roster: u32,
+    /// Classes of the evaluations that ride along, if they do.
+    pub evaluation: Option<u8>,
+    /// Not a secret: what is drawn by lot for all, another one each round.
+    pub public: &'a Seed,
+    /// The mean change of the last release, for [`Reduce::TopK`](super::Reduce::TopK); must be bit-identical for all.
+    pub last: Option<&'a [f32]>,
+}
+
+/// What one client has to say.
+#[derive(Clone, Copy, Debug)]
+pub struct Contribution<'a> {
+    /// The sections of [`UpdateLayout::pack`], little-endian f32.
+    pub update: &'a [u8],
+    /// Epochs behind it, 1 to [`MAX_EXAMPLES`].
+    pub examples: u32,
+    /// Mean training loss; beyond ±4096 it is cut off, and what is no number counts as 0.
+    pub loss: f32,
+    /// A confusion matrix, row-major, if the client has evaluated.
+    pub evaluation: Option<&'a [u32]>,
+    /// What the client's last counted contribution left behind.
+    pub residual: Option<&'a [u8]>,
+}
+
+/// What a client sends, and what it keeps.
+pub struct Encoded {
+    /// To be masked and sent.
+    pub packed: Packed,
+    /// To be kept for the next contribution, once this one counts; `None` if nothing was left out.
+    pub residual: Option<Bytes>,
+}
+
+/// What the sum of contributions says.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Decoded {
+    /// The weighted mean of all sections, as [`Sum::mean`](crate::sum::Sum::mean) gives it.
+    pub mean: Vec<f32>,
+    /// Clients in the sum.
+    pub updates: u32,
+    /// Total weight: the examples, or the clients with [`Weighting::Uniform`].
+    pub weight: u64,
+    /// Epochs of all clients.
+    pub examples: u64,
+    /// Weighted mean of the losses.
+    pub loss: f32,
+    /// Clients whose change of the weights was longer than the clip norm.
+    pub clipped: u32,
+    /// Evaluations, if they ride along.
+    pub evaluation: Option<Evaluated>,
+}
+
+/// Why a sum cannot be read: it is of another round, or one of its contributions was no encoding.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Another length.
+    #[error("a sum of {got} words where {expected} are due")]
+    Length {
+        /// Words of this encoding.
+        expected: usize,
+        /// Words of the sum.
+        got: usize,
+    },
+    /// More clients than the lanes were made for.
+    #[error("{got} clients in a sum for at most {limit}")]
+    Clients {
+        /// Clients.
+        got: u32,
+        /// The roster.
+        limit: u32,
+    },
+    /// More in a lane than the clients could have given.
+    #[error("lane {lane} of the {section} holds {got}, its clients can have given {limit} at most")]
+    Beyond {
+        /// The section.
+        section: &'static str,
+        /// The first such lane.
+        lane: usize,
+        /// What it holds.
+        got: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Fewer examples than clients.
+    #[error("{got} examples of {clients} clients")]
+    Examples {
+        /// Examples.
+        got: u64,
+        /// Clients.
+        clients: u32,
+    },
+}
+
+/// The encoding of one round: the same at all clients and at the server.
+pub struct Codec {
+    layout: UpdateLayout,
+    weighting: Weighting,
+    roster: u32,
+    classes: Option<u8>,
+    reduction: Reduction,
+    weights: Vector,
+    control: Vector,
+    moments: Vector,
+    counts: Counts,
+}
+
+/// The sections that are exact.
+struct Counts {
+    steps: Counters,
+    examples: Counters,
+    clipped: Counters,
+    loss: Counters,
+    evaluated: Counters,
+    confusion: Counters,
+}
+
+impl Counts {
+    fn after(after: &Lanes, steps: usize, classes: Option<u8>, roster: u32) -> Self {
+        let cap = u64::from(MAX_EXAMPLES);
+        let cells = classes.map_or(0, |classes| usize::from(classes).pow(2));
+        let next =
+            |after: &Lanes, section, count, largest| Counters::after(after, section, count, largest, roster);
+        let steps = next(after, "steps", steps, u64::from(MAX_STEPS) * cap);
+        let examples = next(steps.lanes(), "examples", 1, cap);
+        let clipped = next(examples.lanes(), "clipped", 1, 1);
+        let loss = next(clipped.lanes(), "loss", 1, 2 * ZERO_LOSS as u64);
+        let evaluated = next(loss.lanes(), "evaluated", usize::from(classes.is_some()), 1);
+        let confusion = next(evaluated.lanes(), "confusion", cells, u64::from(MAX_EPOCHS));
+        Self { steps, examples, clipped, loss, evaluated, confusion }
+    }
+}
+
+impl Codec {
+    /// The encoding for a round, without noise.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a number cannot be used.
+    pub fn new(config: &EncodingConfig, setup: &Setup<'_>) -> Result<Self, ConfigError> {
+        config.check()?;
+        let Setup { layout, weighting, roster, evaluation: classes, public, last } = *setup;
+        if !(1..=MAX_UPDATES).contains(&roster) {
+            let why = format!("{roster} clients, 1 to {MAX_UPDATES} can be added");
+            return Err(ConfigError::value("cohort", why));
+        }
+        let drawn = |what: &str| public.derive(Label::Encoding, what.as_bytes());
+        let all = layout.weights().len();
+        let reduction = Reduction::new(config.reduce, all, last, &drawn("reduction"));
+        let vector = |section, len, norm| Vector::new(config, section, len, norm, &drawn(section));
+        let weights = vector("weights", reduction.reduced(all), config.clip_norm);
+        let control = vector("control", layout.control().len(), config.control_norm);
+        let moments = Vector::plain("moments", layout.moments().len(), f64::from(MAX_DELTA), MOMENT_BITS);
+        let counts = Counts::after(&Lanes::new(MAX_LANE_BITS, 0), 0, None, roster);
+        let codec = Self { layout, weighting, roster, classes, reduction, weights, control, moments, counts };
+        codec.laid(0)
+    }
+
+    /// The same with room for noise on the weights, of standard deviation `sd` at each client, in lane units.
+    ///
+    /// Noise beyond `10 sd + 20` is cut off there. By Bernstein's inequality that happens with probability below 1e-13 for
+    /// discrete Gaussian and Skellam noise of any size, at one lane of one client.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if no lane is wide enough for it.
+    pub fn with_noise(self, sd: f64) -> Result<Self, ConfigError> {
+        if !(0.0..=1e12).contains(&sd) {
+            return Err(ConfigError::value("privacy", format!("noise of {sd} lane units cannot be added")));
+        }
+        self.laid((10.0 * sd + 20.0).ceil() as u64)
+    }
+
+    fn laid(mut self, room: u64) -> Result<Self, ConfigError> {
+        let roster = self.roster;
+        let wide = |bits: u32| {
+            let why = format!("the sum of {roster} clients needs {bits} bits, a lane has {MAX_LANE_BITS}");
+            ConfigError::value("encoding.levels_bits", why)
+        };
+        let lanes = self.weights.lay(&Lanes::new(MAX_LANE_BITS, 0), roster, room).map_err(wide)?;
+        let lanes = self.control.lay(&lanes, roster, 0).map_err(wide)?;
+        let lanes = self.moments.lay(&lanes, roster, 0).map_err(wide)?;
+        self.counts = Counts::after(&lanes, self.layout.steps().len(), self.classes, roster);
+        Ok(self)
+    }
+
+    /// Length of an encoding in words.
+    pub fn words(&self) -> usize {
+        self.counts.confusion.lanes().words().end
+    }
+
+    /// Length of an encoding in bytes.
+    pub fn bytes(&self) -> u64 {
+        8 * self.words() as u64
+    }
+
+    /// How far one client can move the sum of the weights' lanes. The other sections have no noise.
+    pub fn sensitivity(&self) -> Sensitivity {
+        self.weights.sensitivity()
+    }
+
+    /// Encodes a contribution; what is rounded by chance takes it from `rounding`, a secret of the client's that serves
+    /// once.
+    ///
+    /// # Errors
+    /// A [`Fault`] of the client's own training.
+    pub fn encode(&self, contribution: &Contribution<'_>, rounding: &Seed) -> Result<Encoded, Fault> {
+        self.encoded(contribution, rounding, None)
+    }
+
+    /// The same with one draw of `noise`, in lane units, on each lane of the weights. The codec must come from
+    /// [`Codec::with_noise`].
+    ///
+    /// # Errors
+    /// A [`Fault`] of the client's own training.
+    pub fn encode_noisy(
+        &self,
+        contribution: &Contribution<'_>,
+        rounding: &Seed,
+        noise: &mut dyn FnMut() -> i64,
+    ) -> Result<Encoded, Fault> {
+        self.encoded(contribution, rounding, Some(noise))
+    }
+
+    fn encoded(
+        &self,
+        contribution: &Contribution<'_>,
+        rounding: &Seed,
+        noise: Option<Noise<'_>>,
+    ) -> Result<Encoded, Fault> {
+        let Contribution { update, examples, loss, evaluation, residual } = *contribution;
+        if !(1..=MAX_EXAMPLES).contains(&examples) {
+            return Err(Fault::BadExamples { got: examples, limit: MAX_EXAMPLES });
+        }
+        let layout = &self.layout;
+        let mut numbers = numbers(update, layout.numbers())?;
+        if let Some(residual) = residual {
+            let residual = self::numbers(residual, layout.weights().len())?;
+            numbers.iter_mut().zip(residual).for_each(|(number, rest)| *number += rest);
+        }
+        norm(&numbers)?;
+        let counted = match self.weighting {
+            Weighting::Examples => examples,
+            Weighting::Uniform => 1,
+        };
+        let weight = f64::from(counted) / f64::from(self.heaviest());
+        let chance = |section: &[u8]| rounding.derive(Label::Rounding, section);
+
+        let mut packed = Packed::zero(self.words());
+        let weights = &numbers[layout.weights()];
+        let reduced = self.reduction.forward(weights);
+        let clipped = self.weights.encode(&reduced, weight, &chance(b"weights"), noise, &mut packed)?;
+        let control = &numbers[layout.control()];
+        self.control.encode(control, weight, &chance(b"control"), None, &mut packed)?;
+        let moments = &numbers[layout.moments()];
+        if let Some(index) = moments.iter().position(|moment| moment.abs() > MAX_DELTA as f32) {
+            return Err(Fault::OutOfRange { index: layout.moments().start + index, limit: MAX_DELTA });
+        }
+        self.moments.encode(moments, weight, &chance(b"moments"), None, &mut packed)?;
+
+        let steps = numbers.get(layout.steps().start).map_or(0.0, |steps| steps / STEP);
+        if steps < 0.0 || steps > MAX_STEPS as f32 {
+            return Err(Fault::OutOfRange { index: layout.steps().start, limit: MAX_STEPS });
+        }
+        let counts = &self.counts;
+        counts.steps.write(&mut packed, [steps.round() as u64 * u64::from(counted)]);
+        counts.examples.write(&mut packed, [u64::from(examples)]);
+        counts.clipped.write(&mut packed, [u64::from(clipped)]);
+        let loss = if loss.is_finite() { f64::from(loss).clamp(-MAX_LOSS, MAX_LOSS) } else { 0.0 };
+        counts.loss.write(&mut packed, [(loss * LOSS * f64::from(counted) + ZERO_LOSS).round() as u64]);
+        self.write_evaluation(evaluation, &mut packed)?;
+        let residual = self.reduction.rest(weights, &reduced).map(|rest| bytes_of(&rest).into());
+        Ok(Encoded { packed, residual })
+    }
+
+    fn write_evaluation(&self, evaluation: Option<&[u32]>, packed: &mut Packed) -> Result<(), Fault> {
+        let Some(confusion) = evaluation else { return Ok(()) };
+        let epochs: u64 = confusion.iter().copied().map(u64::from).sum();
+        if confusion.len() != self.counts.confusion.lanes().count()
+            || self.classes.is_none()
+            || epochs > u64::from(MAX_EPOCHS)
+        {
+            return Err(Fault::BadEvaluation);
+        }
+        self.counts.evaluated.write(packed, [1]);
+        self.counts.confusion.write(packed, confusion.iter().copied().map(u64::from));
+        Ok(())
+    }
+
+    /// Reads the sum of the contributions of `survivors`.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it cannot be one.
+    pub fn decode(&self, sum: &Packed, survivors: u32) -> Result<Decoded, DecodeError> {
+        let (expected, got) = (self.words(), sum.len());
+        if expected != got {
+            return Err(DecodeError::Length { expected, got });
+        }
+        if survivors > self.roster {
+            return Err(DecodeError::Clients { got: survivors, limit: self.roster });
+        }
+        let counts = &self.counts;
+        let examples = counts.examples.first(sum, survivors)?;
+        if examples < u64::from(survivors) {
+            return Err(DecodeError::Examples { got: examples, clients: survivors });
+        }
+        let weight = match self.weighting {
+            Weighting::Examples => examples,
+            Weighting::Uniform => u64::from(survivors),
+        };
+        let each = if weight == 0 { 0.0 } else { 1.0 / weight as f64 };
+        let scale = each * f64::from(self.heaviest());
+        let mut mean = self.reduction.back(self.weights.decode(sum, survivors, scale)?);
+        mean.reserve_exact(self.layout.numbers() - mean.len());
+        mean.extend(self.control.decode(sum, survivors, scale)?);
+        mean.extend(self.moments.decode(sum, survivors, scale)?);
+        let steps = counts.steps.read(sum, survivors)?;
+        mean.extend(steps.iter().map(|steps| (*steps as f64 * each * f64::from(STEP)) as f32));
+        let loss = counts.loss.first(sum, survivors)? as f64 - f64::from(survivors) * ZERO_LOSS;
+        let clients = counts.evaluated.first(sum, survivors)? as u32;
+        let confusion = counts.confusion.read(sum, clients)?;
+        Ok(Decoded {
+            mean,
+            updates: survivors,
+            weight,
+            examples,
+            loss: (loss * each / LOSS) as f32,
+            clipped: counts.clipped.first(sum, survivors)? as u32,
+            evaluation: self.classes.map(|_| Evaluated { clients, confusion }),
+        })
+    }
+
+    /// The heaviest weight of a contribution.
+    fn heaviest(&self) -> u32 {
+        match self.weighting {
+            Weighting::Examples => MAX_EXAMPLES,
+            Weighting::Uniform => 1,
+        }
+    }
+}
+
+/// So many little-endian f32.
+fn numbers(bytes: &[u8], count: usize) -> Result<Vec<f32>, Fault> {
+    let (expected, got) = (4 * count as u64, bytes.len() as u64);
+    if expected == got { Ok(floats(bytes)) } else { Err(Fault::WrongLength { expected, got }) }
+}
