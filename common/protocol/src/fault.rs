@@ -1,6 +1,7 @@
 //! Who is at fault: the peer ([`Fault`]) or the operator ([`ConfigError`]).
 
 use crate::ids::Round;
+use crate::secagg::Violation;
 
 /// What a peer did wrong. It costs that peer its message, never the driver its life.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +78,9 @@ pub enum Fault {
         /// Theirs.
         got: u32,
     },
+    /// A rule of secure aggregation.
+    #[error(transparent)]
+    Secagg(#[from] Violation),
 }
 
 /// What an operator wrote that cannot be done. Names the key.

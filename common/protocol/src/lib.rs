@@ -11,6 +11,7 @@
 //!   hide and sums add; [`sum`]: the fixed-point ring in which updates are added; [`strategy`]: what the server does
 //!   with their mean;
 //! - [`robust`]: rules that make one update of many although some may lie;
+//! - [`secagg`]: masks that hide every client's update and cancel in the sum;
 //! - [`record`]: what the server must not forget; [`checkpoint`]: the file that a model travels in;
 //! - [`config`], [`plan`]: what an operator decides; [`fault`]: who is to blame;
 //! - [`ids`], [`time`], [`seed`]: names, moments and chance.
@@ -33,6 +34,7 @@ pub mod participant;
 pub mod plan;
 pub mod record;
 pub mod robust;
+pub mod secagg;
 pub mod seed;
 pub mod strategy;
 pub mod sum;

@@ -30,6 +30,8 @@ pub enum Label {
     Rounding,
     /// A simulated world: delays, crashes, speeds.
     World,
+    /// The keys of a simulated authority and of those whom it enrols.
+    Authority,
 }
 
 impl Label {
@@ -43,6 +45,7 @@ impl Label {
             Label::Encoding => b"somnus/1 encoding",
             Label::Rounding => b"somnus/1 rounding",
             Label::World => b"somnus/1 world",
+            Label::Authority => b"somnus/1 authority",
         }
     }
 }

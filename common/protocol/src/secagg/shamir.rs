@@ -3,12 +3,13 @@
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::field::{Lanes, bytes, inverse, lanes, mul, mul_add};
 
 /// A polynomial's value at one member's point.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
 pub struct Share(#[serde(with = "serde_bytes")] pub(super) [u8; 32]);
 
 impl Share {
@@ -17,6 +18,14 @@ impl Share {
         Self(bytes)
     }
 }
+
+impl PartialEq for Share {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Share {}
 
 /// The point of a member: its index and one, as the secret itself lies at zero.
 pub(super) fn point(member: u32) -> u16 {
@@ -106,7 +115,10 @@ mod tests {
     fn cohort() -> impl Strategy<Value = (u32, Vec<u32>)> {
         (1u32..40).prop_flat_map(|threshold| {
             let members = prop::collection::btree_set(0u32..4096, threshold as usize);
-            (Just(threshold), members.prop_map(|set: BTreeSet<u32>| set.into_iter().collect::<Vec<_>>()).prop_shuffle())
+            (
+                Just(threshold),
+                members.prop_map(|set: BTreeSet<u32>| set.into_iter().collect::<Vec<_>>()).prop_shuffle(),
+            )
         })
     }
 
