@@ -15,13 +15,13 @@
 //! members on the ring ([`Graph`](super::Graph)), when `floor(colluding n)` members collude and `floor(dropping n)` drop out:
 //!
 //! - *some client has more than `c` colluders among its neighbours*: at most `n` times a hypergeometric tail; `c` is
-//!   the smallest number for which that is rare enough, and `t` follows from it;
+//!   the smallest number for which that is rare enough, and `t` is at least what the rule then asks for;
 //! - *some client has fewer than `t` living holders*: likewise. Then the round aborts, nothing is revealed;
 //! - *the graph can be cut*: survivors on both sides of a cut sum up apart, and the server learns two sums. A cut of the
 //!   ring has two gaps of `k/2` neighbouring places each. The survivor at the rim of a gap lost half its holders, and as
-//!   `t` is more than half, its self-mask stays in the sum unless colluders in the gap give `t - k/2 - 1` shares. Two such
-//!   gaps have at most the squared probability of one (hypergeometric indicators are negatively associated). So even a
-//!   server that picks the drop-outs itself cannot cut the graph.
+//!   `t` is more than half, its self-mask stays in the sum unless colluders in the gap give `t - k/2 - 1` shares; `t` is
+//!   large enough for that to be rare. Two such gaps have at most the squared probability of one (hypergeometric
+//!   indicators are negatively associated). So even a server that picks the drop-outs itself cannot cut the graph.
 //!
 //! The probabilities are over the order, which hangs on the digest of the roster. A server that composes 2^g rosters and
 //! keeps the worst has 2^g times these chances; complete graphs do not care.
@@ -89,13 +89,14 @@ fn sparse_threshold(members: u32, degree: u32, colluders: u32, dropouts: u32) ->
     let (n, others) = (f64::from(members), members - 1);
     let neighbours = Tail::new(others, colluders, degree);
     let most_colluders = (0..=degree).find(|&c| n * neighbours.at_least(c + 1) <= FAILURE)?;
-    let threshold = (degree + 1 + most_colluders) / 2 + 1;
+    let half = degree / 2;
+    let gap = Tail::new(members, colluders, half);
+    let in_gap = (0..=half).find(|&c| (n * gap.at_least(c + 1)).powi(2) <= FAILURE)?;
+    let threshold = ((degree + 1 + most_colluders) / 2 + 1).max(half + 2 + in_gap);
     // One's own share is always there.
     let spare = (degree + 1).checked_sub(threshold)?;
     let starved = n * Tail::new(others, dropouts, degree).at_least(spare + 1);
-    let half = degree / 2;
-    let gap = n * Tail::new(members, colluders, half).at_least(threshold.saturating_sub(half + 1));
-    (starved <= FAILURE && gap * gap <= FAILURE).then_some(threshold)
+    (starved <= FAILURE).then_some(threshold)
 }
 
 /// Upper tails of the hypergeometric distribution: `draws` of `population` without replacement, `marked` of them marked.
@@ -182,6 +183,22 @@ mod tests {
             let less = sparse_threshold(n, p.degree() - 2, n / 10, n / 10);
             assert_eq!(less, None, "two neighbours less would do: {p:?}");
         }
+    }
+
+    #[test]
+    fn every_machine_chooses_these() {
+        // Client and server have to agree: a change here is a change of the protocol.
+        let chosen = |n, colluding, dropping| {
+            let p = Parameters::choose(n, colluding, dropping);
+            (p.degree(), p.threshold(), p.colluders())
+        };
+        assert_eq!(chosen(129, 0.1, 0.1), (46, 35, 22));
+        assert_eq!(chosen(300, 0.1, 0.1), (92, 65, 36));
+        assert_eq!(chosen(300, 0.2, 0.2), (200, 141, 80));
+        assert_eq!(chosen(1000, 0.1, 0.1), (138, 95, 50));
+        assert_eq!(chosen(4096, 0.1, 0.1), (168, 115, 60));
+        assert_eq!(chosen(4096, 0.1, 0.2), (372, 235, 96));
+        assert_eq!(chosen(300, 0.4, 0.3), (299, 201, 101), "nothing sparse will do");
     }
 
     proptest! {
