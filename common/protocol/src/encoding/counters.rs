@@ -46,7 +46,7 @@ impl Counters {
     /// The sums over `clients`.
     pub(super) fn read(&self, sum: &Packed, clients: u32) -> Result<Vec<u64>, DecodeError> {
         let values: Vec<u64> = self.lanes.read(sum).collect();
-        within(self.section, &values, u64::from(clients) * self.largest)?;
+        within(self.section, values.iter().copied(), u64::from(clients) * self.largest)?;
         Ok(values)
     }
 
@@ -57,7 +57,11 @@ impl Counters {
 }
 
 /// That no lane is beyond what the clients could have given: one that is has been filled by a client that lied.
-pub(super) fn within(section: &'static str, lanes: &[u64], limit: u64) -> Result<(), DecodeError> {
-    let beyond = lanes.iter().position(|value| *value > limit);
-    beyond.map_or(Ok(()), |lane| Err(DecodeError::Beyond { section, lane, got: lanes[lane], limit }))
+pub(super) fn within(
+    section: &'static str,
+    lanes: impl Iterator<Item = u64>,
+    limit: u64,
+) -> Result<(), DecodeError> {
+    let beyond = lanes.enumerate().find(|(_, value)| *value > limit);
+    beyond.map_or(Ok(()), |(lane, got)| Err(DecodeError::Beyond { section, lane, got, limit }))
 }

@@ -39,9 +39,8 @@ impl Grid {
 
     /// Each number as one of its two neighbours, by chance, so that the mean is the number (stochastic rounding). Beyond the
     /// range it is the range's end.
-    pub(super) fn round(&self, x: &[f32], rng: &mut impl RngCore) -> Vec<u32> {
+    pub(super) fn round(&self, x: &[f32], rng: &mut impl RngCore, out: &mut [u64]) {
         let (unit, zero) = (1.0 / self.step(), f64::from(self.zero()));
-        let mut out = vec![0; x.len()];
         let mut random = [0u8; 4 * DRAW];
         for (x, out) in x.chunks(DRAW).zip(out.chunks_mut(DRAW)) {
             let random = &mut random[..4 * x.len()];
@@ -50,16 +49,17 @@ impl Grid {
                 // Rounding to nearest after a shift by -1/2 to 1/2 is rounding down after one by 0 to 1.
                 let shift = (f64::from(i32::from_le_bytes(*random)) + 0.5) * (1.0 / 4_294_967_296.0);
                 let level = (f64::from(*x) * unit).max(-zero).min(zero) + zero;
-                *out = (level + shift + MAGIC).to_bits() as u32;
+                *out = (level + shift + MAGIC).to_bits() & 0xffff_ffff;
             }
         }
-        out
     }
 
     /// Each number as its neighbour towards zero: never longer than what it came from.
-    pub(super) fn towards_zero(&self, x: &[f32]) -> Vec<u32> {
+    pub(super) fn towards_zero(&self, x: &[f32], out: &mut [u64]) {
         let (unit, zero) = (1.0 / self.step(), f64::from(self.zero()));
-        x.iter().map(|x| ((f64::from(*x) * unit).clamp(-zero, zero).trunc() + zero) as u32).collect()
+        for (x, out) in x.iter().zip(out) {
+            *out = ((f64::from(*x) * unit).clamp(-zero, zero).trunc() + zero) as u64;
+        }
     }
 }
 
@@ -75,10 +75,14 @@ mod tests {
         fn a_number_becomes_one_of_its_neighbours(x in -1.5f32..1.5, bits in 2u32..=32, seed: u64) {
             let grid = Grid::new(1.0, bits);
             let level = f64::from(x.clamp(-1.0, 1.0)) / grid.step() + f64::from(grid.zero());
-            for got in grid.round(&[x; 40], &mut Seed::from_number(seed).rng()) {
-                prop_assert!((f64::from(got) - level).abs() <= 1.0 + 1e-6 && got <= grid.levels(), "{got} for {level}");
+            let mut out = [0; 40];
+            grid.round(&[x; 40], &mut Seed::from_number(seed).rng(), &mut out);
+            for got in out {
+                prop_assert!((got as f64 - level).abs() <= 1.0 + 1e-6, "{got} for {level}");
+                prop_assert!(got <= u64::from(grid.levels()));
             }
-            let inwards = f64::from(grid.towards_zero(&[x])[0]) - f64::from(grid.zero());
+            grid.towards_zero(&[x], &mut out);
+            let inwards = out[0] as f64 - f64::from(grid.zero());
             prop_assert!(inwards.abs() <= (level - f64::from(grid.zero())).abs() + 1e-6);
         }
 
@@ -86,8 +90,9 @@ mod tests {
         fn the_ends_and_zero_are_exact(range in 1e-6f64..1e6, bits in 2u32..=32, seed: u64) {
             let grid = Grid::new(range, bits);
             let beyond = 2.0 * range as f32;
-            let got = grid.round(&[0.0, beyond, -beyond], &mut Seed::from_number(seed).rng());
-            prop_assert_eq!(got, [grid.zero(), grid.levels(), 0]);
+            let mut out = [0; 3];
+            grid.round(&[0.0, beyond, -beyond], &mut Seed::from_number(seed).rng(), &mut out);
+            prop_assert_eq!(out, [u64::from(grid.zero()), u64::from(grid.levels()), 0]);
         }
     }
 
@@ -100,14 +105,12 @@ mod tests {
         for level in [0.01, 0.25, 0.5, 3.9, -0.3, -100.75, 126.125] {
             let x = (level * grid.step()) as f32;
             let exact = f64::from(x) / grid.step();
-            let sum: i64 = grid
-                .round(&vec![x; draws], &mut rng)
-                .iter()
-                .map(|q| i64::from(*q) - i64::from(grid.zero()))
-                .sum();
+            let mut out = vec![0; draws];
+            grid.round(&vec![x; draws], &mut rng, &mut out);
+            let sum: f64 = out.iter().map(|q| *q as f64 - f64::from(grid.zero())).sum();
             let p = exact - exact.floor();
             let error = (p * (1.0 - p) / draws as f64).sqrt();
-            let mean = sum as f64 / draws as f64;
+            let mean = sum / draws as f64;
             assert!((mean - exact).abs() < 5.0 * error, "{mean} for {exact}");
         }
     }

@@ -16,31 +16,26 @@ pub(super) struct TopK {
 }
 
 impl TopK {
-    /// The coordinates at which `last` is largest, ties to the lower index, and some by lot; all by lot without a `last`.
+    /// The coordinates at which `last` is largest, ties to the lower index, and some by lot; all by lot without a
+    /// `last` of this length.
     pub(super) fn new(len: usize, fraction: f64, last: Option<&[f32]>, seed: &Seed) -> Self {
         let k = ((len as f64 * fraction).round() as usize).clamp(1.min(len), len);
-        let mut order: Vec<u32> = (0..len as u32).collect();
-        let largest = match last {
-            Some(last) if k > 0 => {
-                let magnitude = |i: &u32| last.get(*i as usize).map_or(0.0, |x| x.abs());
-                let by = |a: &u32, b: &u32| magnitude(b).total_cmp(&magnitude(a)).then(a.cmp(b));
-                let largest = k - (k as f64 * BY_LOT) as usize;
-                order.select_nth_unstable_by(largest - 1, by);
-                // The selection leaves both sides in an order of its own.
-                order[largest..].sort_unstable();
-                largest
-            }
-            _ => 0,
-        };
+        let last = last.filter(|last| last.len() == len);
+        let by_lot = last.map_or(k, |_| (k as f64 * BY_LOT) as usize);
+        let largest = last.map_or_else(Vec::new, |last| largest(last, k - by_lot));
+        let mut free = vec![true; len];
+        largest.iter().for_each(|i| free[*i as usize] = false);
+        let mut rest: Vec<u32> = (0..len as u32).filter(|i| free[*i as usize]).collect();
         let mut rng = seed.rng();
-        for i in largest..k {
-            let left = (len - i) as u64;
+        for i in 0..by_lot {
+            let left = (rest.len() - i) as u64;
             let pick = i + ((u128::from(rng.next_u64()) * u128::from(left)) >> 64) as usize;
-            order.swap(i, pick);
+            rest.swap(i, pick);
         }
-        order.truncate(k);
-        order.sort_unstable();
-        Self { len, chosen: order }
+        rest.truncate(by_lot);
+        let mut chosen = [largest, rest].concat();
+        chosen.sort_unstable();
+        Self { len, chosen }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -56,6 +51,18 @@ impl TopK {
         self.chosen.iter().zip(y).for_each(|(i, y)| x[*i as usize] = *y);
         x
     }
+}
+
+/// The indices of the `k` numbers of largest magnitude, ties to the lower index; in no order.
+fn largest(x: &[f32], k: usize) -> Vec<u32> {
+    // Magnitudes order like their bits, and below them stands what decides ties.
+    let key = |(i, x): (usize, &f32)| u64::from(x.abs().to_bits()) << 32 | u64::from(!(i as u32));
+    let mut keys: Vec<u64> = x.iter().enumerate().map(key).collect();
+    let from = keys.len() - k.min(keys.len());
+    if from > 0 && from < keys.len() {
+        keys.select_nth_unstable(from);
+    }
+    keys[from..].iter().map(|key| !(*key as u32)).collect()
 }
 
 #[cfg(test)]
@@ -75,6 +82,17 @@ mod tests {
             map.chosen.iter().for_each(|i| seen[*i as usize] = true);
         }
         assert!(seen.iter().all(|seen| *seen));
+    }
+
+    #[test]
+    fn ties_go_to_the_lower_index() {
+        let sorted = |k| {
+            let mut chosen = largest(&[1.0, -2.0, 2.0, -1.0, 0.0], k);
+            chosen.sort_unstable();
+            chosen
+        };
+        assert_eq!((sorted(0), sorted(1), sorted(3)), (vec![], vec![1], vec![0, 1, 2]));
+        assert_eq!(sorted(5), [0, 1, 2, 3, 4]);
     }
 
     #[test]

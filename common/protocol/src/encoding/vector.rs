@@ -1,5 +1,7 @@
 //! One vector's way into lanes: clip, weigh, rotate, round.
 
+use rand_chacha::ChaCha20Rng;
+
 use super::codec::DecodeError;
 use super::config::{EncodingConfig, Rounding, Spread};
 use super::counters::within;
@@ -7,7 +9,7 @@ use super::grid::Grid;
 use super::rotation::Rotation;
 use crate::fault::Fault;
 use crate::packed::{Lanes, MAX_LANE_BITS, Packed, lane_bits};
-use crate::seed::Seed;
+use crate::seed::{Label, Seed};
 
 /// A rotated coordinate lies within this many times its root mean square, except with probability `2 exp(-z^2 / 2)` =
 /// 3e-8 for an update at the norm bound; then it is cut off there. Lighter or shorter updates are further inside.
@@ -17,7 +19,7 @@ const Z: f64 = 6.0;
 const MARGIN: f64 = 1.0 - 1.0 / 65536.0;
 
 /// Attempts at a rounding that keeps its bound. Each one succeeds with probability above .39.
-const ATTEMPTS: usize = 100;
+const ATTEMPTS: u32 = 100;
 
 /// How far one client can move the sum of the weights' lanes, in lane units. What privacy accountants ask for.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -118,13 +120,18 @@ impl Vector {
             Some(rotation) => rotation.forward(x, scale),
             None => x.iter().map(|x| x * scale).collect(),
         };
-        let levels = self.round(&spread, seed);
+        let mut levels = self.rounding(&spread, seed);
         match noise {
-            None => self.lanes.write(packed, levels.iter().map(|q| u64::from(*q) + self.room)),
+            None => self.lanes.write_blocks(packed, |first, out| {
+                levels(&spread[first..first + out.len()], out);
+                out.iter_mut().for_each(|level| *level += self.room);
+            }),
             Some(noise) => {
                 let room = self.room as i64;
-                let mut noise = || noise().clamp(-room, room) + room;
-                self.lanes.write(packed, levels.iter().map(|q| u64::from(*q) + noise() as u64));
+                self.lanes.write_blocks(packed, |first, out| {
+                    levels(&spread[first..first + out.len()], out);
+                    out.iter_mut().for_each(|level| *level += (noise().clamp(-room, room) + room) as u64);
+                });
             }
         }
         Ok(norm > self.norm)
@@ -132,11 +139,18 @@ impl Vector {
 
     /// The sum over `clients`, times `scale`.
     pub(super) fn decode(&self, sum: &Packed, clients: u32, scale: f64) -> Result<Vec<f32>, DecodeError> {
-        let lanes: Vec<u64> = self.lanes.read(sum).collect();
-        within(self.section, &lanes, u64::from(clients) * self.largest())?;
+        let limit = u64::from(clients) * self.largest();
         let zero = (u64::from(clients) * (u64::from(self.grid.zero()) + self.room)) as i64;
         let unit = self.grid.step() * scale;
-        let spread = lanes.into_iter().map(|lane| ((lane as i64 - zero) as f64 * unit) as f32).collect();
+        let mut most = 0;
+        let mut spread = Vec::with_capacity(self.lanes.count());
+        spread.extend(self.lanes.read(sum).map(|lane| {
+            most = most.max(lane);
+            ((lane as i64 - zero) as f64 * unit) as f32
+        }));
+        if most > limit {
+            within(self.section, self.lanes.read(sum), limit)?;
+        }
         Ok(match &self.rotation {
             Some(rotation) => rotation.back(spread),
             None => spread,
@@ -159,24 +173,35 @@ impl Vector {
         Sensitivity { l2, l1: (dim.sqrt() * l2).min(l2 * l2), unit, lanes: self.lanes.count() }
     }
 
-    fn round(&self, spread: &[f32], seed: &Seed) -> Vec<u32> {
-        let mut rng = seed.rng();
-        match self.rounding {
-            Rounding::Independent => self.grid.round(spread, &mut rng),
-            Rounding::Bounded => {
-                let most = self.sensitivity().l2.powi(2);
-                (0..ATTEMPTS)
-                    .map(|_| self.grid.round(spread, &mut rng))
-                    .find(|levels| self.squared(levels) <= most)
-                    .unwrap_or_else(|| self.grid.towards_zero(spread))
-            }
+    /// How this vector is rounded, from its first number to its last.
+    fn rounding(&self, spread: &[f32], seed: &Seed) -> impl FnMut(&[f32], &mut [u64]) {
+        let mut chance = match self.rounding {
+            Rounding::Independent => Some(seed.rng()),
+            Rounding::Bounded => self.bounded(spread, seed),
+        };
+        let grid = self.grid;
+        move |x, out| match &mut chance {
+            Some(rng) => grid.round(x, rng, out),
+            None => grid.towards_zero(x, out),
         }
     }
 
-    /// The squared L2 norm of integers, exact below 2^53.
-    fn squared(&self, levels: &[u32]) -> f64 {
+    /// The first generator whose rounding keeps the bound, if one of [`ATTEMPTS`] does.
+    fn bounded(&self, spread: &[f32], seed: &Seed) -> Option<ChaCha20Rng> {
+        let most = self.sensitivity().l2.powi(2);
         let zero = i64::from(self.grid.zero());
-        levels.iter().map(|q| (i64::from(*q) - zero).pow(2)).sum::<i64>() as f64
+        let mut levels = [0; 1024];
+        (0..ATTEMPTS).find_map(|attempt| {
+            let start = seed.derive(Label::Rounding, &attempt.to_le_bytes()).rng();
+            let mut rng = start.clone();
+            let squares = spread.chunks(levels.len()).map(|x| {
+                let levels = &mut levels[..x.len()];
+                self.grid.round(x, &mut rng, levels);
+                levels.iter().map(|level| (*level as i64 - zero).pow(2)).sum::<i64>()
+            });
+            // Below 2^40 each, at most 2^24 of them.
+            (squares.sum::<i64>() as f64 <= most).then_some(start)
+        })
     }
 }
 

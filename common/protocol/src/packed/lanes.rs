@@ -83,6 +83,23 @@ impl Lanes {
         }
     }
 
+    /// Asks `fill` for the values of one block's lanes after the other: it gets the index of the first and a place for each.
+    ///
+    /// As [`Lanes::write`], without an iterator's state between two values.
+    ///
+    /// # Panics
+    /// If `packed` is too short for these lanes.
+    pub fn write_blocks(&self, packed: &mut Packed, mut fill: impl FnMut(usize, &mut [u64])) {
+        let mut values = [0; 64 * BLOCK / MIN_LANE_BITS as usize];
+        let mut first = 0;
+        for (words, lanes) in self.pieces() {
+            let values = &mut values[..lanes];
+            fill(first, values);
+            self::fill(&mut packed.words_mut()[words], self.bits, values.iter().copied());
+            first += lanes;
+        }
+    }
+
     /// The values of the lanes, in order.
     ///
     /// # Panics
@@ -197,6 +214,11 @@ mod tests {
                 let mut packed = Packed::from_words(vec![u64::MAX; lanes.words().end]);
                 lanes.write(&mut packed, values.iter().copied());
                 assert_eq!(lanes.read(&packed).collect::<Vec<_>>(), values, "{count} lanes of {bits} bits");
+                let mut again = Packed::zero(packed.len());
+                lanes.write_blocks(&mut again, |first, to| {
+                    to.copy_from_slice(&values[first..first + to.len()]);
+                });
+                assert_eq!(again, packed);
                 let whole = count / fit * BLOCK;
                 assert_eq!(packed.len(), whole + (count % fit * bits as usize).div_ceil(64));
             }
