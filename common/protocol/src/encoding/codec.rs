@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::config::EncodingConfig;
 use super::counters::{Counters, Evaluated, MAX_EPOCHS};
 use super::reduction::Reduction;
-use super::vector::{Noise, Sensitivity, Vector, norm};
-use crate::checkpoint::{bytes_of, floats};
+use super::vector::{Noise, Sensitivity, Single, Vector, norm};
+use crate::checkpoint::bytes_of;
 use crate::fault::{ConfigError, Fault};
 use crate::packed::{Lanes, MAX_LANE_BITS, Packed};
 use crate::seed::{Label, Seed};
@@ -263,33 +263,40 @@ impl Codec {
             return Err(Fault::BadExamples { got: examples, limit: MAX_EXAMPLES });
         }
         let layout = &self.layout;
-        let mut numbers = numbers(update, layout.numbers())?;
-        if let Some(residual) = residual {
-            let residual = self::numbers(residual, layout.weights().len())?;
-            numbers.iter_mut().zip(residual).for_each(|(number, rest)| *number += rest);
-        }
-        norm(&numbers)?;
+        let numbers = numbers(update, layout.numbers())?;
         let counted = match self.weighting {
             Weighting::Examples => examples,
             Weighting::Uniform => 1,
         };
         let weight = f64::from(counted) / f64::from(self.heaviest());
         let chance = |section: &[u8]| rounding.derive(Label::Rounding, section);
-
         let mut packed = Packed::zero(self.words());
-        let weights = &numbers[layout.weights()];
-        let reduced = self.reduction.forward(weights);
-        let clipped = self.weights.encode(&reduced, weight, &chance(b"weights"), noise, &mut packed)?;
-        let control = &numbers[layout.control()];
-        self.control.encode(control, weight, &chance(b"control"), None, &mut packed)?;
-        let moments = &numbers[layout.moments()];
-        if let Some(index) = moments.iter().position(|moment| moment.abs() > MAX_DELTA as f32) {
-            return Err(Fault::OutOfRange { index: layout.moments().start + index, limit: MAX_DELTA });
-        }
-        self.moments.encode(moments, weight, &chance(b"moments"), None, &mut packed)?;
 
-        let steps = numbers.get(layout.steps().start).map_or(0.0, |steps| steps / STEP);
-        if steps < 0.0 || steps > MAX_STEPS as f32 {
+        let weights = &numbers[layout.weights()];
+        let (clipped, residual) = if residual.is_none() && matches!(self.reduction, Reduction::None) {
+            (self.weights.encode(weights, weight, &chance(b"weights"), noise, &mut packed)?, None)
+        } else {
+            let whole = self.with_residual(weights, residual)?;
+            let reduced = self.reduction.forward(&whole);
+            let clipped = self.weights.encode(&reduced, weight, &chance(b"weights"), noise, &mut packed)?;
+            (clipped, self.reduction.rest(&whole, &reduced).map(|rest| bytes_of(&rest).into()))
+        };
+        let control =
+            self.control.encode(&numbers[layout.control()], weight, &chance(b"control"), None, &mut packed);
+        control.map_err(|fault| within_update(fault, layout.control().start))?;
+        let moments = &numbers[layout.moments()];
+        let limit = MAX_DELTA;
+        if let Some(index) = moments.iter().position(|moment| moment.single().abs() > limit as f32) {
+            let fault = norm(moments).err().unwrap_or(Fault::OutOfRange { index, limit });
+            return Err(within_update(fault, layout.moments().start));
+        }
+        let moments = self.moments.encode(moments, weight, &chance(b"moments"), None, &mut packed);
+        moments.map_err(|fault| within_update(fault, layout.moments().start))?;
+
+        let steps = &numbers[layout.steps()];
+        norm(steps).map_err(|fault| within_update(fault, layout.steps().start))?;
+        let steps = steps.first().map_or(0.0, |steps| steps.single() / STEP);
+        if !(0.0..=MAX_STEPS as f32).contains(&steps) {
             return Err(Fault::OutOfRange { index: layout.steps().start, limit: MAX_STEPS });
         }
         let counts = &self.counts;
@@ -299,8 +306,17 @@ impl Codec {
         let loss = if loss.is_finite() { f64::from(loss).clamp(-MAX_LOSS, MAX_LOSS) } else { 0.0 };
         counts.loss.write(&mut packed, [(loss * LOSS * f64::from(counted) + ZERO_LOSS).round() as u64]);
         self.write_evaluation(evaluation, &mut packed)?;
-        let residual = self.reduction.rest(weights, &reduced).map(|rest| bytes_of(&rest).into());
         Ok(Encoded { packed, residual })
+    }
+
+    fn with_residual(&self, weights: &[[u8; 4]], residual: Option<&[u8]>) -> Result<Vec<f32>, Fault> {
+        let mut whole: Vec<f32> = weights.iter().map(|weight| weight.single()).collect();
+        if let Some(residual) = residual {
+            let residual = numbers(residual, whole.len())?;
+            whole.iter_mut().zip(residual).for_each(|(weight, rest)| *weight += rest.single());
+        }
+        norm(&whole)?;
+        Ok(whole)
     }
 
     fn write_evaluation(&self, evaluation: Option<&[u32]>, packed: &mut Packed) -> Result<(), Fault> {
@@ -370,7 +386,16 @@ impl Codec {
 }
 
 /// So many little-endian f32.
-fn numbers(bytes: &[u8], count: usize) -> Result<Vec<f32>, Fault> {
+fn numbers(bytes: &[u8], count: usize) -> Result<&[[u8; 4]], Fault> {
     let (expected, got) = (4 * count as u64, bytes.len() as u64);
-    if expected == got { Ok(floats(bytes)) } else { Err(Fault::WrongLength { expected, got }) }
+    if expected == got { Ok(bytes.as_chunks().0) } else { Err(Fault::WrongLength { expected, got }) }
+}
+
+/// What is wrong with a section that starts there, counted from the beginning of the update.
+fn within_update(fault: Fault, start: usize) -> Fault {
+    match fault {
+        Fault::NotFinite { index } => Fault::NotFinite { index: index + start },
+        Fault::OutOfRange { index, limit } => Fault::OutOfRange { index: index + start, limit },
+        other => other,
+    }
 }

@@ -39,6 +39,8 @@ impl Grid {
 
     /// Each number as one of its two neighbours, by chance, so that the mean is the number (stochastic rounding). Beyond the
     /// range it is the range's end.
+    ///
+    /// A number takes one word of the generator, so a vector is rounded alike in pieces of any lengths.
     pub(super) fn round(&self, x: &[f32], rng: &mut impl RngCore, out: &mut [u64]) {
         let (unit, zero) = (1.0 / self.step(), f64::from(self.zero()));
         let mut random = [0u8; 4 * DRAW];

@@ -9,6 +9,7 @@
 use rand::RngCore;
 
 use super::hadamard::transform;
+use super::vector::Single;
 use crate::seed::Seed;
 
 /// The longest row: 16 kB, which stays in a core's nearest cache.
@@ -50,13 +51,13 @@ impl Rotation {
     }
 
     /// Rotates `scale * x`.
-    pub(super) fn forward(&self, x: &[f32], scale: f32) -> Vec<f32> {
+    pub(super) fn forward<T: Single>(&self, x: &[T], scale: f32) -> Vec<f32> {
         let scale = scale / self.row as f32;
         let mut mixed = vec![0.0; self.padded()];
         let mut row = [0.0; LONGEST];
         let row = &mut row[..self.row];
         for (i, x) in x.chunks(self.row).enumerate() {
-            row.iter_mut().zip(x).for_each(|(to, x)| *to = x * scale);
+            row.iter_mut().zip(x).for_each(|(to, x)| *to = x.single() * scale);
             row[x.len()..].fill(0.0);
             flip(row, self.signs(0, i));
             transform(row);

@@ -253,6 +253,7 @@ fn what_cannot_be_encoded_is_named() {
     let setup = Setup { evaluation: Some(2), ..setup(layout, 3, &public) };
     let codec = Codec::new(&EncodingConfig::default(), &setup).unwrap();
     let good = vec![0.5f32; layout.numbers()];
+    let steps = layout.steps().start;
     let fault = |contribution: Contribution<'_>| codec.encode(&contribution, &public).err();
     let with = |index: usize, value: f32| {
         let mut bad = good.clone();
@@ -262,8 +263,8 @@ fn what_cannot_be_encoded_is_named() {
     assert_eq!(with(0, 1000.0), None);
     assert_eq!(with(2, f32::NAN), Some(Fault::NotFinite { index: 2 }));
     assert_eq!(with(4, f32::INFINITY), Some(Fault::NotFinite { index: 4 }));
+    assert_eq!(with(steps, f32::NAN), Some(Fault::NotFinite { index: steps }));
     assert_eq!(with(5, -128.5), Some(Fault::OutOfRange { index: 5, limit: 128 }));
-    let steps = layout.steps().start;
     assert_eq!(with(steps, 100.0), Some(Fault::OutOfRange { index: steps, limit: 100_000 }));
     let update = bytes_of(&good);
     let contribution = contribution(&update);

@@ -34,6 +34,24 @@ pub struct Sensitivity {
     pub lanes: usize,
 }
 
+/// A number as it travels or as it is computed with.
+pub(super) trait Single: Copy {
+    fn single(self) -> f32;
+}
+
+impl Single for f32 {
+    fn single(self) -> f32 {
+        self
+    }
+}
+
+/// Little-endian.
+impl Single for [u8; 4] {
+    fn single(self) -> f32 {
+        f32::from_le_bytes(self)
+    }
+}
+
 /// A noise source in lane units.
 pub(super) type Noise<'a> = &'a mut dyn FnMut() -> i64;
 
@@ -106,9 +124,9 @@ impl Vector {
     ///
     /// # Errors
     /// [`Fault::NotFinite`] if a number is none.
-    pub(super) fn encode(
+    pub(super) fn encode<T: Single>(
         &self,
-        x: &[f32],
+        x: &[T],
         weight: f64,
         seed: &Seed,
         noise: Option<Noise<'_>>,
@@ -118,7 +136,7 @@ impl Vector {
         let scale = (weight * (self.norm * MARGIN / norm).min(1.0)) as f32;
         let spread = match &self.rotation {
             Some(rotation) => rotation.forward(x, scale),
-            None => x.iter().map(|x| x * scale).collect(),
+            None => x.iter().map(|x| x.single() * scale).collect(),
         };
         let mut levels = self.rounding(&spread, seed);
         match noise {
@@ -209,18 +227,80 @@ impl Vector {
 ///
 /// # Errors
 /// [`Fault::NotFinite`] with the index of the first number that is none.
-pub(super) fn norm(x: &[f32]) -> Result<f64, Fault> {
+pub(super) fn norm<T: Single>(x: &[T]) -> Result<f64, Fault> {
     // Eight sums at a time become vector code. No square of a finite single overflows a double.
     let (groups, rest) = x.as_chunks::<8>();
+    let square = |x: &T| f64::from(x.single()) * f64::from(x.single());
     let mut sums = [0.0f64; 8];
     for group in groups {
-        for (sum, x) in sums.iter_mut().zip(group) {
-            *sum += f64::from(*x) * f64::from(*x);
-        }
+        sums.iter_mut().zip(group).for_each(|(sum, x)| *sum += square(x));
     }
-    let squared = sums.iter().sum::<f64>() + rest.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+    let squared = sums.iter().sum::<f64>() + rest.iter().map(square).sum::<f64>();
     if squared.is_finite() {
         return Ok(squared.sqrt());
     }
-    Err(Fault::NotFinite { index: x.iter().position(|x| !x.is_finite()).unwrap_or_default() })
+    Err(Fault::NotFinite { index: x.iter().position(|x| !x.single().is_finite()).unwrap_or_default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(rounding: Rounding, len: usize) -> Vector {
+        let config = EncodingConfig { levels_bits: 8, clip_norm: 1.0, rounding, ..EncodingConfig::default() };
+        let mut vector = Vector::new(&config, "weights", len, 1.0, &Seed::from_number(1));
+        vector.lay(&Lanes::new(2, 0), 1, 0).unwrap();
+        vector
+    }
+
+    /// What one client puts into the lanes, as integers around zero: L2 and L1 norm.
+    fn norms(vector: &Vector, x: &[f32], seed: u64) -> (f64, f64) {
+        let mut packed = Packed::zero(vector.lanes.words().end);
+        vector.encode(x, 1.0, &Seed::from_number(seed), None, &mut packed).unwrap();
+        let zero = f64::from(vector.grid.zero());
+        let lanes = vector.lanes.read(&packed).map(|lane| (lane as f64 - zero).abs());
+        lanes.fold((0.0, 0.0), |(l2, l1), lane| (f64::hypot(l2, lane), l1 + lane))
+    }
+
+    #[test]
+    fn no_client_exceeds_the_sensitivity() {
+        let x = vec![1.0f32; 3000];
+        for rounding in [Rounding::Independent, Rounding::Bounded] {
+            let vector = vector(rounding, x.len());
+            let Sensitivity { l2, l1, .. } = vector.sensitivity();
+            for seed in 0..50 {
+                let norms = norms(&vector, &x, seed);
+                assert!(norms.0 <= l2 * (1.0 + 1e-9) && norms.1 <= l1, "{norms:?} of {l2}, {l1}");
+            }
+        }
+    }
+
+    /// With the bound just below what rounding gives by chance, some attempts fail, and what is sent still keeps it.
+    #[test]
+    fn a_rounding_that_is_too_long_is_thrown_away() {
+        let mut bounded = vector(Rounding::Bounded, 3000);
+        let free = vector(Rounding::Independent, 3000);
+        let x = vec![1.0f32; 3000];
+        let mut lengths: Vec<f64> = (0..21).map(|seed| norms(&free, &x, seed).0).collect();
+        lengths.sort_by(f64::total_cmp);
+        // The norm decides the bound alone; what is encoded is as long as before.
+        let (mut low, mut high) = (0.0f64, 1.0f64);
+        for _ in 0..60 {
+            bounded.norm = (low + high) / 2.0;
+            if bounded.sensitivity().l2 < lengths[10] { low = bounded.norm } else { high = bounded.norm }
+        }
+        assert!((bounded.sensitivity().l2 - lengths[10]).abs() < 1e-6 * lengths[10]);
+        let spread = bounded.rotation.as_ref().unwrap().forward(&x, (1.0 / norm(&x).unwrap()) as f32);
+        let start = |seed: u64| bounded.bounded(&spread, &Seed::from_number(seed)).unwrap();
+        let first = |seed: u64| Seed::from_number(seed).derive(Label::Rounding, &0u32.to_le_bytes()).rng();
+        let again = (0..40).filter(|seed| start(*seed) != first(*seed)).count();
+        assert!((5..35).contains(&again), "{again} of 40 took more than one attempt");
+        for seed in 0..40 {
+            let mut out = vec![0; spread.len()];
+            bounded.grid.round(&spread, &mut start(seed), &mut out);
+            let zero = f64::from(bounded.grid.zero());
+            let length = out.iter().map(|q| (*q as f64 - zero).powi(2)).sum::<f64>().sqrt();
+            assert!(length <= bounded.sensitivity().l2);
+        }
+    }
 }
