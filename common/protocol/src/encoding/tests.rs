@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::checkpoint::{bytes_of, floats};
-use crate::fault::Fault;
+use crate::fault::{ConfigError, Fault};
 use crate::moments::Embedding;
 use crate::packed::Packed;
 use crate::seed::Seed;
@@ -290,6 +290,35 @@ fn what_cannot_be_encoded_is_named() {
             Some(Fault::BadEvaluation)
         );
     }
+}
+
+#[test]
+fn the_index_of_a_fault_counts_from_the_beginning_of_the_update() {
+    let layout = UpdateLayout::new(3, Sections { extra: Extra::Control, moments: Some(SHAPE) });
+    let public = Seed::from_number(3);
+    let codec = Codec::new(&EncodingConfig::default(), &setup(layout, 3, &public)).unwrap();
+    for index in 0..layout.numbers() {
+        let mut bad = vec![0.5; layout.numbers()];
+        bad[index] = f32::NAN;
+        let fault = codec.encode(&contribution(&bytes_of(&bad)), &public).err();
+        assert_eq!(fault, Some(Fault::NotFinite { index }));
+    }
+}
+
+#[test]
+fn a_codec_that_cannot_be_made_names_the_key() {
+    let layout = UpdateLayout::new(3, Sections::default());
+    let public = Seed::from_number(3);
+    let config = EncodingConfig::default();
+    let make = |roster| Codec::new(&config, &setup(layout, roster, &public));
+    let error = |codec: Result<Codec, ConfigError>| codec.err().unwrap().to_string();
+    assert_eq!(error(make(0)), "`cohort`: 0 clients, 1 to 8192 can be added");
+    assert_eq!(error(make(8193)), "`cohort`: 8193 clients, 1 to 8192 can be added");
+    let noisy = |sd| make(8192).unwrap().with_noise(sd);
+    assert_eq!(error(noisy(f64::NAN)), "`privacy`: noise of NaN lane units cannot be added");
+    let wide = "`encoding.levels_bits`: the sum of 8192 clients needs 58 bits, a lane has 56";
+    assert_eq!(error(noisy(1e12)), wide);
+    assert!(noisy(1e9).is_ok());
 }
 
 #[test]
