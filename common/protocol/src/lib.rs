@@ -32,6 +32,7 @@ pub mod moments;
 pub mod packed;
 pub mod participant;
 pub mod plan;
+pub mod privacy;
 pub mod record;
 pub mod robust;
 pub mod secagg;

@@ -32,6 +32,8 @@ pub enum Label {
     World,
     /// The keys of a simulated authority and of those whom it enrols.
     Authority,
+    /// A node of the noise of running sums.
+    Noise,
 }
 
 impl Label {
@@ -46,6 +48,7 @@ impl Label {
             Label::Rounding => b"somnus/1 rounding",
             Label::World => b"somnus/1 world",
             Label::Authority => b"somnus/1 authority",
+            Label::Noise => b"somnus/1 noise",
         }
     }
 }
