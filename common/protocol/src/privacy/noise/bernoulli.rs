@@ -1,4 +1,5 @@
-//! Exact coins: every probability is a ratio of whole numbers, or e to the minus such a ratio, and no rounding enters.
+//! Exact coins: every probability is a ratio of whole numbers, or e to the minus such a ratio, and no floating-point
+//! number enters.
 
 use rand::RngCore;
 use rand_chacha::ChaCha20Rng;
@@ -35,14 +36,18 @@ pub(super) fn small_ratio(rng: &mut ChaCha20Rng, mut numerator: u64, denominator
     }
 }
 
-/// True with probability e^-1.
+/// The first 128 binary digits of e^-1.
+const INVERSE_E: u128 = 0x5e2d58d8_b3bcdf1a_badec782_9054f90d;
+
+/// True with probability e^-1, to within 2^-128.
 pub(super) fn inverse_e(rng: &mut ChaCha20Rng) -> bool {
-    // The alternating series of e^-1, coin by coin; its first coin always shows heads.
-    let mut k = 2;
-    while small_ratio(rng, 1, k) {
-        k += 1;
+    for digits in [96, 64, 32, 0].map(|shift| (INVERSE_E >> shift) as u32) {
+        let drawn = rng.next_u32();
+        if drawn != digits {
+            return drawn < digits;
+        }
     }
-    k & 1 == 1
+    false
 }
 
 /// True with probability e^(-numerator / denominator), for a ratio of at most 1 and a denominator of at most 2^20.

@@ -64,18 +64,26 @@ impl Hat {
             let u = rng.random::<f64>() - 0.5;
             let v: f64 = rng.random();
             let from_edge = 0.5 - u.abs();
-            let k = ((2.0 * self.a / from_edge + self.b) * u + self.mean + 0.43).floor();
+            let x = (2.0 * self.a / from_edge + self.b) * u + self.mean + 0.43;
             if from_edge >= 0.07 && v <= self.v_r {
-                return k as i64;
+                // Positive here, so that this rounds down.
+                return x as i64;
             }
-            if k < 0.0 || (from_edge < 0.013 && v > from_edge) {
-                continue;
-            }
-            let hat = (v * self.inverse_alpha / (self.a / (from_edge * from_edge) + self.b)).ln();
-            if hat <= ln_probability(self.mean, k) {
-                return k as i64;
+            if let Some(k) = self.consider(x, v, from_edge) {
+                return k;
             }
         }
+    }
+
+    /// The rarer cases: a logarithm decides.
+    #[cold]
+    fn consider(&self, x: f64, v: f64, from_edge: f64) -> Option<i64> {
+        if x < 0.0 || (from_edge < 0.013 && v > from_edge) {
+            return None;
+        }
+        let k = x.floor();
+        let hat = (v * self.inverse_alpha / (self.a / (from_edge * from_edge) + self.b)).ln();
+        (hat <= ln_probability(self.mean, k)).then_some(k as i64)
     }
 }
 
