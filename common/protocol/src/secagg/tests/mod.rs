@@ -1,8 +1,11 @@
-//! Whole rounds.
+//! Whole rounds: a cohort in memory, played against by its server and its members.
+
+mod lies;
+mod rounds;
+mod secrecy;
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
 use rand::RngCore;
 
 use super::*;
@@ -32,7 +35,12 @@ fn seed_bytes(seed: &Seed, context: &[u8]) -> [u8; 32] {
 }
 
 impl Cohort {
-    fn new(n: u32, number: u64, parameters: Parameters) -> Self {
+    fn new(n: u32, number: u64) -> Self {
+        Self::with(Parameters::choose(n, 0.02, 0.05), number)
+    }
+
+    fn with(parameters: Parameters, number: u64) -> Self {
+        let n = parameters.members();
         let seed = Seed::from_number(number);
         let authority = SimulatedAuthority::new(seed.clone());
         let names: Vec<ClientId> = (0..n).map(|i| format!("c{i:04}").parse().unwrap()).collect();
@@ -49,6 +57,10 @@ impl Cohort {
             .collect();
         let roster = Roster::new(ROUND, assignment(), members).unwrap();
         Self { identities, seeds, roll: authority.roll(), roster, parameters }
+    }
+
+    fn client(&self, index: u32) -> ClientId {
+        self.roster.client(index).clone()
     }
 
     fn joining(&self, me: u32) -> Joining {
@@ -86,7 +98,7 @@ impl Cohort {
         sessions.into_iter().map(receive).collect()
     }
 
-    /// `answering` confirm the survivors and reveal.
+    /// Those of `answering` confirm the survivors and reveal.
     fn reveal(
         &self,
         holdings: &mut BTreeMap<u32, Holding>,
@@ -95,12 +107,13 @@ impl Cohort {
     ) -> BTreeMap<u32, Vec<Revealed>> {
         let confirmations: BTreeMap<u32, Signature> = answering
             .iter()
-            .map(|me| {
-                let statement = holdings.get_mut(&me).unwrap().confirm(survivors).unwrap();
-                (me, Signature(self.identities[me as usize].sign(&statement)))
-            })
+            .map(|me| (me, self.sign(me, &holdings.get_mut(&me).unwrap().confirm(survivors).unwrap())))
             .collect();
         answering.iter().map(|me| (me, holdings[&me].reveal(&confirmations, &self.roll).unwrap())).collect()
+    }
+
+    fn sign(&self, me: u32, statement: &[u8]) -> Signature {
+        Signature(self.identities[me as usize].sign(statement))
     }
 
     fn unmask(&self, present: &Subset, survivors: &Subset, revealed: BTreeMap<u32, Vec<Revealed>>) -> Unmask {
@@ -111,49 +124,5 @@ impl Cohort {
             survivors: survivors.clone(),
             revealed,
         }
-    }
-}
-
-fn vector(seed: u64, words: usize) -> Packed {
-    let mut rng = Seed::from_number(seed).rng();
-    Packed::from_words((0..words).map(|_| rng.next_u64()).collect())
-}
-
-/// Some of `from`, never fewer than `least`.
-fn thinned(from: &Subset, least: u32, rng: &mut impl RngCore) -> Subset {
-    let mut left: Vec<u32> = from.iter().collect();
-    let spare = (left.len() as u32).saturating_sub(least);
-    let gone = if spare == 0 { 0 } else { rng.next_u32() % (spare + 1) };
-    for _ in 0..gone {
-        let at = rng.next_u32() as usize % left.len();
-        left.swap_remove(at);
-    }
-    Subset::of(from.members(), left)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn a_masked_sum_is_the_plain_sum_whoever_drops_out_and_whenever(n in 2u32..=40, words in 0usize..150, number: u64) {
-        let cohort = Cohort::new(n, number, Parameters::choose(n, 0.1, 0.1));
-        let threshold = cohort.parameters.threshold();
-        let mut rng = Seed::from_number(!number).rng();
-        let present = thinned(&Subset::all(n), threshold, &mut rng);
-        let survivors = thinned(&present, threshold, &mut rng);
-        let answering = thinned(&survivors, threshold, &mut rng);
-        let mut holdings = cohort.share(&present);
-        let (mut plain, mut masked) = (Packed::zero(words), Packed::zero(words));
-        for me in survivors.iter() {
-            let mut vector = vector(number ^ u64::from(me), words);
-            plain.add_assign(&vector);
-            holdings[&me].mask(&mut vector);
-            masked.add_assign(&vector);
-        }
-        let revealed = cohort.reveal(&mut holdings, &survivors, &answering);
-        let unmask = cohort.unmask(&present, &survivors, revealed);
-        prop_assert!(unmask.enough());
-        prop_assert_eq!(unmask.run(&mut masked).unwrap(), Unmasked::default());
-        prop_assert_eq!(masked, plain);
     }
 }
