@@ -126,8 +126,14 @@ impl Cohort {
         let receive = |me: u32, session: Session| {
             session.receive(Subset::all(n), inboxes[&me].iter().cloned()).expect("all are present").0
         };
-        // A session is taken only once: joining again is part of what is timed, and then no more.
-        let open = mean(|| drop(black_box(receive(0, join(0))))) - check;
+        // A session is taken only once, so this is too short to be counted: the quickest of five by the clock.
+        let open = (0..5).map(|_| {
+            let session = join(0);
+            let start = Instant::now();
+            black_box(receive(0, session));
+            1e3 * start.elapsed().as_secs_f64()
+        });
+        let open = open.fold(f64::MAX, f64::min);
         let holdings = (0..).zip(sessions).map(|(me, session)| (me, receive(me, session))).collect();
         let phases = Phases { keys, check, shares, open };
         Self { identities, roll, roster, parameters, holdings, phases }

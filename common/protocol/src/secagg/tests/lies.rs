@@ -1,7 +1,6 @@
 //! Every lie of a server or a member is caught by the rule that is named.
 
 use super::*;
-use crate::fault::Fault;
 use crate::wire;
 
 /// What client 0 says to a roster whose members the server changed.
@@ -9,7 +8,7 @@ fn verdict(cohort: &Cohort, change: impl FnOnce(&mut Vec<Member>)) -> Fault {
     let mut members = cohort.roster.members().to_vec();
     change(&mut members);
     let roster = Roster::new(ROUND, assignment(), members).unwrap();
-    roster.check(&cohort.roll, &cohort.joining(0)).unwrap_err()
+    roster.check(&*cohort.roll, &cohort.joining(0)).unwrap_err()
 }
 
 /// A member's keys, changed by itself and properly signed.
@@ -40,10 +39,10 @@ fn keys_of_another_round_are_not_replayed() {
     let fault = verdict(&cohort, |members| members[2] = replayed);
     assert_eq!(fault, Violation::NotSigned { client: cohort.client(2) }.into());
     let joining = Joining { round: Round(8), ..cohort.joining(0) };
-    let whole = cohort.roster.check(&cohort.roll, &joining).unwrap_err();
+    let whole = cohort.roster.check(&*cohort.roll, &joining).unwrap_err();
     assert_eq!(whole, Violation::WrongRound { expected: Round(8), got: ROUND }.into());
     let joining = Joining { assignment: Digest::of(b"another"), ..cohort.joining(0) };
-    let fault = cohort.roster.check(&cohort.roll, &joining).unwrap_err();
+    let fault = cohort.roster.check(&*cohort.roll, &joining).unwrap_err();
     assert_eq!(fault, Violation::WrongAssignment.into());
 }
 
@@ -66,9 +65,9 @@ fn a_roster_holds_this_client_as_it_is_and_company_enough() {
     let keys = RoundSecrets::new(&RoundSeed::new([66; 32])).advertisement();
     let changed = verdict(&cohort, |members| members[0].advertisement = keys);
     assert_eq!(changed, Violation::OwnKeysMissing.into());
-    let fault = cohort.roster.check(&cohort.roll, &Joining { minimum: 6, ..cohort.joining(0) }).unwrap_err();
+    let fault = cohort.roster.check(&*cohort.roll, &Joining { minimum: 6, ..cohort.joining(0) }).unwrap_err();
     assert_eq!(fault, Violation::CohortTooSmall { got: 5, minimum: 6 }.into());
-    assert_eq!(cohort.roster.check(&cohort.roll, &cohort.joining(3)), Ok(3));
+    assert_eq!(cohort.roster.check(&*cohort.roll, &cohort.joining(3)), Ok(3));
 }
 
 #[test]
@@ -159,7 +158,7 @@ fn survivors_are_believed_only_if_they_shared_and_only_once() {
     assert_eq!(refuse(Subset::of(9, 0..1)), Violation::CohortTooSmall { got: 1, minimum: 2 }.into());
     assert_eq!(refuse(Subset::all(10)), Violation::WrongSubset { expected: 9, got: 10 }.into());
     let none = BTreeMap::new();
-    assert_eq!(holding.reveal(&none, &cohort.roll).unwrap_err(), Violation::NotConfirmed.into());
+    assert_eq!(holding.reveal(&none, &*cohort.roll).unwrap_err(), Violation::NotConfirmed.into());
     let first = holding.confirm(&present).unwrap();
     assert_eq!(holding.confirm(&present).unwrap(), first, "the same list again is the same answer");
     assert_eq!(holding.confirm(&Subset::of(9, 0..7)).unwrap_err(), Violation::Equivocation.into());
@@ -186,7 +185,7 @@ fn a_server_with_two_lists_gets_a_quorum_for_one_at_most() {
             signed.extend(colluders.clone().map(|me| (me, cohort.sign(me, &statement))));
         }
         let revealing: Vec<usize> = (0..5)
-            .filter(|me| holdings[me].reveal(&signed[list_of(*me)], &cohort.roll).is_ok())
+            .filter(|me| holdings[me].reveal(&signed[list_of(*me)], &*cohort.roll).is_ok())
             .map(list_of)
             .collect();
         assert!(revealing.windows(2).all(|pair| pair[0] == pair[1]), "both lists were answered");
@@ -203,13 +202,13 @@ fn a_quorum_is_of_good_signatures_under_this_very_list() {
     let mut signed: BTreeMap<u32, Signature> = (0..5)
         .map(|me| (me, cohort.sign(me, &holdings.get_mut(&me).unwrap().confirm(&everybody).unwrap())))
         .collect();
-    holdings[&0].reveal(&signed, &cohort.roll).unwrap();
+    holdings[&0].reveal(&signed, &*cohort.roll).unwrap();
     let fewer = signed.iter().take(3).map(|(me, signature)| (*me, *signature)).collect();
-    let fault = holdings[&0].reveal(&fewer, &cohort.roll).unwrap_err();
+    let fault = holdings[&0].reveal(&fewer, &*cohort.roll).unwrap_err();
     assert_eq!(fault, Violation::NoQuorum { got: 3, needed: 4 }.into());
     let other = session::confirmation(cohort.roster.digest(), &everybody, &Subset::of(5, 0..4));
     signed.insert(1, cohort.sign(1, &other));
-    let fault = holdings[&0].reveal(&signed, &cohort.roll).unwrap_err();
+    let fault = holdings[&0].reveal(&signed, &*cohort.roll).unwrap_err();
     assert_eq!(fault, Violation::BadConfirmation { client: cohort.client(1) }.into());
 }
 
