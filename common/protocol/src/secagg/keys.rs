@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_statement_says_all_it_is_about() {
         let public = RoundSecrets::new(&RoundSeed::new([1; 32])).advertisement();
-        let swapped = Advertisement { mask: public.seal, seal: public.mask, ..public.clone() };
+        let swapped = Advertisement { mask: public.seal, seal: public.mask, ..public };
         let (a, b): (ClientId, ClientId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let (x, y) = (Digest::of(b"x"), Digest::of(b"y"));
         let base = statement(Round(1), &a, &public, &x);

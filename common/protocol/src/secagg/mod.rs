@@ -14,7 +14,7 @@
 //! Every member of a complete or sparse graph *holds* one share of each of its neighbours' secrets and one of its own.
 //! With `k` neighbours there are `k + 1` holders, of whom `t` recover a secret and `t - 1` learn nothing.
 //!
-//! [`violation`] lists the rules by which a lying server or client is refused; [`labels`] every derivation label.
+//! [`violation`] lists the rules by which a lying server or client is refused; `labels.rs` holds every derivation label.
 
 pub mod authority;
 pub mod decode;

@@ -208,7 +208,7 @@ mod tests {
             prop_assert!(p.threshold() <= p.degree() + 1);
             prop_assert!(2 * p.threshold() > p.degree() + 1 + p.colluders());
             prop_assert!(p.colluders() < p.threshold());
-            prop_assert!(p.complete() || p.degree() % 2 == 0);
+            prop_assert!(p.complete() || p.degree().is_multiple_of(2));
         }
     }
 }

@@ -74,9 +74,7 @@ fn a_roster_holds_this_client_as_it_is_and_company_enough() {
 fn keys_without_secrets_are_refused_though_their_owner_signed_them() {
     let cohort = Cohort::new(5, 1);
     let honest = cohort.roster.members()[4].advertisement.clone();
-    for low in
-        [Advertisement { mask: [0; 32], ..honest.clone() }, Advertisement { seal: [0; 32], ..honest.clone() }]
-    {
+    for low in [Advertisement { mask: [0; 32], ..honest }, Advertisement { seal: [0; 32], ..honest }] {
         let member = signed_anew(&cohort, 4, low, ROUND);
         let fault = verdict(&cohort, |members| members[4] = member);
         assert_eq!(fault, Violation::LowOrderKey { client: cohort.client(4) }.into());
@@ -84,7 +82,7 @@ fn keys_without_secrets_are_refused_though_their_owner_signed_them() {
     let first = cohort.roster.members()[1].advertisement.clone();
     for copied in [
         first.clone(),
-        Advertisement { mask: first.mask, ..honest.clone() },
+        Advertisement { mask: first.mask, ..honest },
         Advertisement { seal: honest.mask, ..honest },
     ] {
         let member = signed_anew(&cohort, 4, copied, ROUND);
