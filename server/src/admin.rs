@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use somnus_protocol::ids::{ClientId, Round, Version};
+use somnus_protocol::privacy::ledger;
 
 use crate::audit::Entry;
 use crate::backup;
@@ -13,6 +14,7 @@ use crate::federation::Federation;
 use crate::files::{self, Access};
 use crate::history::outcome;
 use crate::live::{Live, Running};
+use crate::privacy;
 use crate::roster::Invitation;
 
 /// Rounds and audit lines that a status lists.
@@ -36,6 +38,8 @@ pub enum AdminRequest {
     },
     /// Tell how things are.
     Status,
+    /// Tell what is in the privacy ledger.
+    Privacy,
     /// Write a release as a safetensors file.
     Export {
         /// The file, an absolute path.
@@ -63,6 +67,8 @@ pub enum AdminReply {
     Revoked,
     /// How things are.
     Status(Box<Status>),
+    /// The privacy ledger's log.
+    Privacy(Vec<ledger::Entry>),
     /// Written.
     Exported {
         /// The version that was written.
@@ -165,6 +171,7 @@ fn attempt(
             Ok(AdminReply::Revoked)
         }
         AdminRequest::Status => Ok(AdminReply::Status(Box::new(status(federation, live)?))),
+        AdminRequest::Privacy => Ok(AdminReply::Privacy(privacy::entries(&federation.store)?)),
         AdminRequest::Export { out, version } => {
             let (version, bytes) = federation.history.export(&federation.model(), version)?;
             files::write_atomically(&out, &bytes, Access::Everyone)?;

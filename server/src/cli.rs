@@ -17,6 +17,7 @@ use crate::clock::{Seconds, WallClock};
 use crate::control::{ask, open_to_serve};
 use crate::driver::{Ending, Options, Server};
 use crate::federation::{CONFIG, Federation, Founding};
+use crate::privacy::{self, Question};
 
 /// The aggregator of a Somnus federation.
 #[derive(Debug, Parser)]
@@ -63,6 +64,9 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Plan the noise that privacy needs, and see what was spent.
+    #[command(subcommand)]
+    Privacy(PrivacyCommand),
     /// Write a release as a safetensors file.
     Export {
         /// The file to write.
@@ -87,6 +91,32 @@ enum Command {
         file: PathBuf,
         /// The folder to make.
         dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PrivacyCommand {
+    /// Print the least noise that makes a guarantee true, and what it does to the model.
+    Plan {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        question: Question,
+    },
+    /// Print what a federation's rounds have told so far.
+    Status {
+        /// Probability that the guarantee does not hold.
+        #[arg(long, default_value_t = 1e-5)]
+        delta: f64,
+        /// The epsilon that is allowed, to see how much of it is left.
+        #[arg(long)]
+        epsilon: Option<f64>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -140,6 +170,17 @@ impl Cli {
                     bail!("unexpected answer")
                 };
                 say(&if json { serde_json::to_string_pretty(&status)? } else { describe(&status, now()) })
+            }
+            Command::Privacy(PrivacyCommand::Plan { json, question }) => {
+                let answer = question.answer()?;
+                say(&if json { serde_json::to_string_pretty(&answer)? } else { answer.describe() })
+            }
+            Command::Privacy(PrivacyCommand::Status { delta, epsilon, json, place }) => {
+                let AdminReply::Privacy(log) = place.ask(AdminRequest::Privacy)? else {
+                    bail!("unexpected answer")
+                };
+                let balance = privacy::balance(log, epsilon, delta)?;
+                say(&if json { serde_json::to_string_pretty(&balance)? } else { privacy::describe(&balance) })
             }
             Command::Export { out, version, place } => {
                 let request = AdminRequest::Export { out: absolute(&out)?, version: version.map(Version) };

@@ -9,6 +9,7 @@
 //!   through the handshake;
 //! - [`endpoint`]: QUIC; [`connection`], [`frame`], [`outbox`]: one peer;
 //! - [`driver`]: the loop around the coordinator; [`live`]: what it tells of itself;
+//! - [`privacy`]: the ledger's records, and what noise a guarantee needs;
 //! - [`admin`]: what operators ask; [`control`]: how they ask a running server; [`cli`]: the commands.
 
 pub mod admin;
@@ -29,6 +30,7 @@ pub mod frame;
 pub mod history;
 pub mod live;
 pub mod outbox;
+pub mod privacy;
 pub mod registry;
 pub mod roster;
 pub mod store;

@@ -69,11 +69,20 @@ pub enum Table {
     Invitations = b'i',
     /// The audit log, by sequence number.
     Audit = b'a',
+    /// The privacy ledger, by round and stage.
+    Privacy = b'p',
 }
 
 impl Table {
-    const ALL: [Self; 6] =
-        [Self::Meta, Self::Releases, Self::Rounds, Self::Roster, Self::Invitations, Self::Audit];
+    const ALL: [Self; 7] = [
+        Self::Meta,
+        Self::Releases,
+        Self::Rounds,
+        Self::Roster,
+        Self::Invitations,
+        Self::Audit,
+        Self::Privacy,
+    ];
 }
 
 /// Where a record is.

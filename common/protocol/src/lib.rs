@@ -12,6 +12,7 @@
 //!   with their mean;
 //! - [`robust`]: rules that make one update of many although some may lie;
 //! - [`secagg`]: masks that hide every client's update and cancel in the sum;
+//! - [`privacy`]: noise that hides a person in the sum, and a ledger of what was told;
 //! - [`record`]: what the server must not forget; [`checkpoint`]: the file that a model travels in;
 //! - [`config`], [`plan`]: what an operator decides; [`fault`]: who is to blame;
 //! - [`ids`], [`time`], [`seed`]: names, moments and chance.
