@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::clip::Clip;
 use super::cost::{Cost, Noise, Spend};
 use super::mechanism::{Distributed, Mechanism, PrivacyConfig};
+use super::noise::{BadVariance, DiscreteGaussian, Skellam};
 use super::sensitivity::{Rounding, Sensitivity};
 use super::{pld, rdp};
 use crate::fault::ConfigError;
@@ -118,6 +119,15 @@ pub fn plan(config: &PrivacyConfig, setting: Setting) -> Result<Plan, ConfigErro
         }),
         Mechanism::Gaussian | Mechanism::Ftrl { .. } => None,
     };
+    if let Some(share) = share {
+        let (key, sampler) = match config.mechanism {
+            Mechanism::Skellam(_) => ("skellam", Skellam::new(share.variance).map(drop)),
+            _ => ("discrete-gaussian", DiscreteGaussian::new(share.variance).map(drop)),
+        };
+        let refuse =
+            |why: BadVariance| ConfigError::value(format!("privacy.mechanism.{key}.units"), why.to_string());
+        sampler.map_err(refuse)?;
+    }
     let spent = all(multiplier);
     Ok(Plan {
         setting,
@@ -296,5 +306,8 @@ mod tests {
         let many = Setting { rounds: u64::MAX, cohort: 31, weights: u64::MAX };
         let error = plan(&config(0.001, never), many).unwrap_err().to_string();
         assert!(error.contains("`privacy.epsilon`: no noise reaches 0.001"), "{error}");
+        let fine = Mechanism::DiscreteGaussian(Distributed { survivors: 1, colluders: 0, units: 1e9 });
+        let error = plan(&config(8.0, fine), SETTING).unwrap_err().to_string();
+        assert!(error.contains("`privacy.mechanism.discrete-gaussian.units`: noise of variance"), "{error}");
     }
 }
