@@ -7,6 +7,7 @@
 mod client;
 mod format;
 mod hypnogram;
+mod identification;
 mod matrix;
 mod plots;
 mod run;
