@@ -6,6 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Largest magnitude of a coordinate that moments tell apart: what is beyond counts as this much. Embeddings of a residual
+/// network have no bound of their own, and a federation whose embeddings grow must not end at what the ring can add.
+const MOST: f32 = 256.0;
+
+/// An embedding's coordinate in a section: a power of two, so that nothing is rounded, and small enough for the square of
+/// [`MOST`] to fit the ring.
+const UNIT: f64 = 1.0 / 32.0;
+
 /// What a network's head sees of an epoch, as far as moments care.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +32,16 @@ impl Embedding {
 
     fn row(self) -> usize {
         1 + 2 * usize::from(self.width)
+    }
+
+    /// What each number of a section is a multiple of.
+    fn units(self) -> impl Iterator<Item = f64> {
+        let (row, width) = (self.row(), usize::from(self.width));
+        (0..self.numbers()).map(move |at| match at % row {
+            0 => 1.0,
+            sum if sum <= width => UNIT,
+            _ => UNIT * UNIT,
+        })
     }
 }
 
@@ -46,7 +64,7 @@ impl Moments {
         self.shape
     }
 
-    /// Takes in one epoch of `class` with its embedding `[D]`.
+    /// Takes in one epoch of `class` with its embedding `[D]`; coordinates beyond ±256 count as ±256.
     ///
     /// # Panics
     /// If there is no such class or the embedding has another width: a mistake of the caller, not of its data.
@@ -56,7 +74,9 @@ impl Moments {
         let row = self.shape.row();
         let values = &mut self.values[usize::from(class) * row..][..row];
         let (sums, squares) = values[1..].split_at_mut(width);
-        for ((h, sum), square) in embedding.iter().map(|h| f64::from(*h)).zip(sums).zip(squares) {
+        for ((h, sum), square) in
+            embedding.iter().map(|h| f64::from(h.clamp(-MOST, MOST))).zip(sums).zip(squares)
+        {
             *sum += h;
             *square += h * h;
         }
@@ -97,16 +117,18 @@ impl Moments {
     }
 
     /// The section of an update: every number over the number of epochs, so that the mean of sections, weighted by
-    /// epochs, times all clients' epochs is the sum of the clients' moments.
+    /// epochs, times all clients' epochs is the sum of the clients' moments. Sums are in 32nds and squares in 1024ths, so
+    /// that no embedding is more than the ring can add.
     pub fn section(&self) -> impl Iterator<Item = f32> + '_ {
         let total = self.total().max(1.0);
-        self.values.iter().map(move |value| (value / total) as f32)
+        self.values.iter().zip(self.shape.units()).map(move |(value, unit)| (value * unit / total) as f32)
     }
 
     /// The inverse of [`Moments::section`]; `None` if the length is another.
     pub fn from_section(shape: Embedding, section: &[f32], weight: f64) -> Option<Self> {
-        let values: Vec<f64> = section.iter().map(|value| f64::from(*value) * weight).collect();
-        (values.len() == shape.numbers()).then_some(Self { shape, values })
+        let of = |(value, unit): (&f32, f64)| f64::from(*value) * weight / unit;
+        let fits = section.len() == shape.numbers();
+        fits.then(|| Self { shape, values: section.iter().zip(shape.units()).map(of).collect() })
     }
 
     /// Count, sums and sums of squares of a class with at least `least` epochs.
@@ -174,6 +196,14 @@ mod tests {
                     prop_assert!((f64::from(variance[d]) - spread).abs() < 1e-2, "{} and {spread}", variance[d]);
                 }
             }
+        }
+
+        /// Whatever the embeddings: moments are never why an update is refused.
+        #[test]
+        fn every_section_fits_the_ring(h in prop::collection::vec((0u8..3, [-3e38f32..3e38, -300f32..300.0]), 1..20)) {
+            let section: Vec<f32> = moments(&h).section().collect();
+            prop_assert!(section.iter().all(|value| value.abs() <= 64.0), "{section:?}");
+            prop_assert_eq!(Sum::new(SHAPE.numbers()).add(&bytes_of(&section), h.len() as u32, 0.0), Ok(()));
         }
 
         #[test]

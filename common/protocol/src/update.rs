@@ -240,7 +240,7 @@ mod tests {
         let full = layout(Extra::Control, Some(SHAPE));
         let sent = LocalUpdate { control: Some(vec![0.1, 0.2, 0.3]), moments: Some(moments()), ..update() };
         let numbers = floats(&full.pack(sent).unwrap());
-        assert_eq!(numbers, [2.0, 4.0, -6.0, 0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0, 4.0, 17.0]);
+        assert_eq!(numbers, [2.0, 4.0, -6.0, 0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0, 4.0 / 32.0, 17.0 / 1024.0]);
         let mean = full.mean(&numbers, 1);
         assert_eq!((mean.delta, mean.control, mean.steps), (&numbers[..3], &numbers[3..6], 1.0));
         let companion = full.companion(Some(&[7.0, 8.0, 9.0]), &numbers, 2).unwrap();
