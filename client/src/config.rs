@@ -7,6 +7,7 @@ use serde::Deserialize;
 use somnus_protocol::config::parse;
 use somnus_protocol::fault::ConfigError;
 use somnus_protocol::message::Role;
+use somnus_protocol::participant::Policy;
 
 use crate::files::FileError;
 use crate::link::Pace;
@@ -21,6 +22,8 @@ pub const DEFAULT_FILE: &str = include_str!("client.toml");
 #[serde(deny_unknown_fields, default)]
 struct Raw {
     role: Role,
+    danger_plain_aggregation: bool,
+    min_cohort: Option<u32>,
     data: DataConfig,
     network: Network,
 }
@@ -79,6 +82,8 @@ impl Default for Network {
 pub struct ClientConfig {
     /// What this hub takes part in.
     pub role: Role,
+    /// What it allows, whatever the server asks for.
+    pub policy: Policy,
     /// Nights.
     pub data: DataConfig,
     /// Signs of life.
@@ -119,7 +124,7 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError`] naming the key.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let Raw { role, data, network } = parse(text)?;
+        let Raw { role, danger_plain_aggregation, min_cohort, data, network } = parse(text)?;
         let need = |ok: bool, key: &str, why: &str| {
             let error = || ConfigError::Value { key: key.to_owned(), why: why.to_owned() };
             if ok { Ok(()) } else { Err(error()) }
@@ -149,7 +154,10 @@ impl ClientConfig {
             "network.longest_backoff_seconds",
             "less than `network.backoff_seconds`",
         )?;
-        Ok(Self { role, data, pace, backoff })
+        let min_cohort = min_cohort.unwrap_or(Policy::default().min_cohort);
+        need((3..=4096).contains(&min_cohort), "min_cohort", "not within 3 to 4096 hubs")?;
+        let policy = Policy { danger_plain_aggregation, min_cohort };
+        Ok(Self { role, policy, data, pace, backoff })
     }
 
     /// The configuration in a hub's folder; the defaults if it has none.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use ring::rand::{SecureRandom, SystemRandom};
 use somnus_protocol::ids::Version;
 use somnus_protocol::message::{Examination, ToServer};
-use somnus_protocol::participant::{Event, Input, Job, JobResult, Output, Participant};
+use somnus_protocol::participant::{Event, Input, Job, JobResult, Keep, Kept, Needs, Output, Participant};
+use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
 use somnus_protocol::token::Close;
 use somnus_protocol::trainer::EvaluateTask;
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 
 use crate::cache::Cache;
 use crate::config::ClientConfig;
+use crate::credentials::Credentials;
 use crate::enrol::{EnrolError, renew};
 use crate::files::{self, FileError};
 use crate::hands::{About, Hands};
@@ -31,6 +33,8 @@ use crate::session::{Mark, Session};
 
 /// What this hub keeps between rounds and never sends, in its folder.
 const MEMORY: &str = "memory";
+/// What the open round's masks are made of, in its folder; empty between rounds.
+const SECRETS: &str = "secrets";
 /// How often the certificate's age is looked at.
 const CERTIFICATE: Duration = Duration::from_secs(3600);
 /// Rest after the disk refused, so that a full disk does not become a busy network.
@@ -73,6 +77,9 @@ pub enum HubError {
     /// The folder cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// No secret can be made.
+    #[error("the operating system has no entropy")]
+    Entropy,
 }
 
 type Attempt = Pin<Box<dyn Future<Output = Result<Session, Setback>> + Send>>;
@@ -94,6 +101,7 @@ enum Setback {
 struct Driver {
     hub: Hub,
     participant: Participant,
+    credentials: Arc<Credentials>,
     cache: Arc<Mutex<Cache>>,
     session: Option<Session>,
     results: mpsc::UnboundedSender<JobResult>,
@@ -115,11 +123,13 @@ impl Hub {
     /// expired, or the folder is unusable. What anybody else says at the server's address is told and outlived.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Ending, HubError> {
         let cache = Cache::open(&self.folder.path().join("cache"))?;
-        let memory = files::read(&self.folder.path().join(MEMORY))?;
+        let participant = self.machine()?;
+        let credentials = Credentials::new(&self.folder.key()?, &self.membership);
         let (results, finished_jobs) = mpsc::unbounded_channel();
         let (renewed, renewals) = mpsc::unbounded_channel();
         let mut driver = Driver {
-            participant: Participant::new(self.membership.name.clone(), self.config.role, memory.as_ref()),
+            participant,
+            credentials: Arc::new(credentials),
             cache: Arc::new(Mutex::new(cache)),
             session: None,
             results,
@@ -145,6 +155,18 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// The machine with what the folder has of an earlier life, and fresh entropy for its masks.
+    fn machine(&self) -> Result<Participant, HubError> {
+        let read = |name| files::read(&self.folder.path().join(name));
+        let kept = Kept { memory: read(MEMORY)?, secrets: read(SECRETS)? };
+        let mut entropy = [0; 32];
+        SystemRandom::new().fill(&mut entropy).map_err(|_| HubError::Entropy)?;
+        let (name, seed) = (self.membership.name.clone(), Seed::new(entropy));
+        Ok(Participant::new(name, self.config.role, self.config.policy, &kept, seed))
+    }
+}
+
 impl Driver {
     async fn run(
         &mut self,
@@ -163,6 +185,9 @@ impl Driver {
                     match outcome {
                         Ok(session) => {
                             info!(server = %self.hub.membership.server, "connected");
+                            let authority =
+                                self.hub.membership.pin().and_then(|pin| session.authority(pin));
+                            self.credentials = Arc::new(self.credentials.under(authority));
                             self.session = Some(session);
                             age.reset_immediately();
                             self.step(Input::Connected).await;
@@ -188,6 +213,7 @@ impl Driver {
                 Some(renewed) = renewals.recv() => match renewed {
                     Ok(membership) => {
                         info!(days = membership.expires.saturating_sub(now()) / 86_400, "certificate renewed");
+                        self.credentials = Arc::new(self.credentials.renewed(&membership));
                         self.hub.membership = membership;
                     }
                     Err(error) => warn!(%error, "the certificate was not renewed"),
@@ -222,10 +248,16 @@ impl Driver {
                         let have = self.disk(have).await.unwrap_or(0);
                         inputs.push(Input::Cached(blob, have));
                     }
-                    Output::Remember(bytes) => {
-                        let path = self.hub.folder.path().join(MEMORY);
+                    Output::Remember(keep, bytes) => {
+                        let name = match keep {
+                            Keep::Memory => MEMORY,
+                            Keep::Secrets => SECRETS,
+                        };
+                        let path = self.hub.folder.path().join(name);
                         let written = self.blocking(move |_| files::write_atomically(&path, &bytes)).await;
-                        self.disk(written).await;
+                        if self.disk(written).await.is_none() && keep == Keep::Secrets {
+                            return self.start_over();
+                        }
                     }
                     Output::Send(message) => self.send(message),
                     Output::Run(job) => self.work(*job),
@@ -244,6 +276,19 @@ impl Driver {
         if self.wake.is_some_and(|wake| wake <= Moment::now()) {
             self.rest();
         }
+    }
+
+    /// What a secret is used for could not be written down: nothing that follows from it may leave. The hub forgets what
+    /// it was about to do, hangs up, and comes back as one that was restarted.
+    fn start_over(&mut self) {
+        match self.hub.machine() {
+            Ok(machine) => self.participant = machine,
+            Err(error) => warn!(%error, "the disk"),
+        }
+        if let Some(session) = &self.session {
+            session.close(Close::Restarting, "the hub's disk refused a record");
+        }
+        self.wake = None;
     }
 
     /// Looks again after some patience.
@@ -266,12 +311,13 @@ impl Driver {
             client: self.hub.membership.name.clone(),
         };
         let folder = self.hub.folder.path().to_owned();
+        let credentials = Arc::clone(&self.credentials);
         tokio::task::spawn_blocking(move || {
-            let panicked = job.clone();
-            let done = catch_unwind(AssertUnwindSafe(|| work(job, &cache, hands.as_ref(), &about, &folder)));
+            let receipt = job.receipt();
+            let work = || work(job, &cache, hands.as_ref(), &credentials, &about, &folder);
             // The machine waits for its job: one that panics is declined like any that cannot be done.
-            let done =
-                done.unwrap_or_else(|panic| panicked.fail(format!("the work failed: {}", said(&*panic))));
+            let done = catch_unwind(AssertUnwindSafe(work))
+                .unwrap_or_else(|panic| receipt.failed(format!("the work failed: {}", said(&*panic))));
             // A hub that is gone has no use for the result.
             let _ = results.send(done);
         });
@@ -368,20 +414,31 @@ impl Driver {
 }
 
 /// Trains or evaluates; an evaluation also refreshes the person's report.
-fn work(job: Job, cache: &Mutex<Cache>, hands: &dyn Hands, about: &About, folder: &Path) -> JobResult {
-    let needed = job.materials();
+fn work(
+    job: Job,
+    cache: &Mutex<Cache>,
+    hands: &dyn Hands,
+    credentials: &Credentials,
+    about: &About,
+    folder: &Path,
+) -> JobResult {
+    let needs = job.needs();
     let loaded = {
         let mut cache = lock(cache);
-        if let Err(error) = cache.retain(&needed.iter().copied().collect::<Vec<_>>()) {
+        if let Needs::Model(_) = needs
+            && let Err(error) = cache.retain(&needs.iter().copied().collect::<Vec<_>>())
+        {
             warn!(%error, "the cache");
         }
-        needed.try_map(|blob| cache.load(blob))
+        needs.try_map(|blob| cache.load(blob))
     };
-    let materials = match loaded {
-        Ok(materials) => materials,
-        Err(error) => return job.fail(error.to_string()),
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return job.receipt().failed(error.to_string()),
     };
-    if let Job::Examine { examination: Examination { version, plan, .. }, memory } = &job {
+    if let (Job::Examine { examination: Examination { version, plan, .. }, memory }, Needs::Model(materials)) =
+        (&job, &loaded)
+    {
         let task = EvaluateTask {
             version: *version,
             plan: plan.clone(),
@@ -397,7 +454,7 @@ fn work(job: Job, cache: &Mutex<Cache>, hands: &dyn Hands, about: &About, folder
             warn!(error, "no report");
         }
     }
-    job.run(hands, materials)
+    job.run(credentials.hands(hands, &credentials.roll(now())), loaded)
 }
 
 /// What a panic said.

@@ -11,6 +11,7 @@
 pub mod cache;
 pub mod cli;
 pub mod config;
+pub(crate) mod credentials;
 pub mod enrol;
 pub mod files;
 pub mod frame;

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
 use somnus_protocol::fault::Fault;
+use somnus_protocol::ids::Digest;
 use somnus_protocol::message::{ToClient, ToServer};
 use somnus_protocol::token::{Close, StreamKind};
 use somnus_protocol::wire::encode;
@@ -82,6 +85,13 @@ impl Session {
     pub fn is_busy(&self, since: Mark) -> bool {
         let now = self.mark();
         now.received != since.received || now.pending > 0
+    }
+
+    /// The certificate, DER, of the authority with this digest, which the server has proven to stand under.
+    pub fn authority(&self, digest: Digest) -> Option<Bytes> {
+        let identity = self.connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        let authority = identity.into_iter().find(|certificate| Digest::of(certificate) == digest)?;
+        Some(Bytes::copy_from_slice(&authority))
     }
 
     /// Why the session ended.

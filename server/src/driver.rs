@@ -30,6 +30,7 @@ use crate::error::StoreError;
 use crate::federation::{CONFIG, Federation, OpenError};
 use crate::history::outcome;
 use crate::live::Live;
+use crate::roll::EnrolledNow;
 use crate::roster::Refusal;
 use crate::verifier::Gate;
 
@@ -110,7 +111,8 @@ impl Server {
         // updates that hubs have for it still count.
         let own = || ServerIdentity::load(&federation.folder)?.derive(SEED_LABEL).map(Seed::new);
         let seed = options.seed.map_or_else(own, Ok)?;
-        let coordinator = Coordinator::new(rounds, saved, seed);
+        let roll = Arc::new(EnrolledNow::new(Arc::clone(&federation.registry), federation.clock.clone()));
+        let coordinator = Coordinator::new(rounds, saved, seed, roll);
         let gate = Arc::new(Gate::new(Arc::clone(&federation.registry))?);
         let endpoint = endpoint::open(&federation, Arc::clone(&gate))?;
         let control = Control::listen(&federation.folder)?;
@@ -394,6 +396,10 @@ impl Driver {
                     self.note(move |f| f.audit.append(f.clock.now(), AuditEvent::RoundOpened { round }))
                         .await;
                 }
+                Event::Ready(round, client, have, missing) => {
+                    info!(%round, %client, have, missing, "trained, keys advertised");
+                }
+                Event::Unmasking(round, updates) => info!(%round, updates, "unmasking"),
                 Event::Counted(round, client, have, wanted) => {
                     info!(%round, %client, have, wanted, "update counted");
                 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use somnus_protocol::checkpoint::{Checkpoint, bytes_of, floats};
 use somnus_protocol::ids::{Digest, Round, Version};
 use somnus_protocol::plan::TrainableSet;
-use somnus_protocol::record::{Outcome, Record, Release, RoundRecord, Snapshot};
+use somnus_protocol::record::{Masked, Outcome, Record, Release, RoundRecord, Snapshot};
 use somnus_protocol::wire;
 
 use crate::audit::{Audit, AuditEvent};
@@ -16,6 +16,9 @@ use crate::clock::Seconds;
 use crate::error::{RequestError, StoreError};
 use crate::files;
 use crate::store::{Change, Key, Store, Table};
+
+/// Steps of a masked round that the store can hold.
+const STEPS: u8 = 3;
 
 /// Releases and rounds of one federation.
 pub struct History {
@@ -49,6 +52,11 @@ impl History {
                         .push(Change::Put(Key::number(Table::Rounds, record.round.0), wire::to_disk(record)));
                     let (round, outcome) = (record.round, outcome(&record.outcome));
                     changes.push(self.audit.line(now, AuditEvent::RoundEnded { round, outcome }));
+                    changes.extend((0..STEPS).map(|step| Change::Delete(Key::new(Table::Masked, [step]))));
+                }
+                Record::Masked(round, step) => {
+                    let key = Key::new(Table::Masked, [step.step()]);
+                    changes.push(Change::Put(key, wire::to_disk(&(round, step))));
                 }
             }
         }
@@ -99,6 +107,11 @@ impl History {
         }
         if let Some(record) = self.rounds()?.pop_last() {
             snapshot.apply(Record::Round(record.1));
+        }
+        for (key, bytes) in self.store.table(Table::Masked)? {
+            let damaged = |why| self.store.damaged(&Key::new(Table::Masked, &key), &why);
+            let (round, step): (Round, Masked) = wire::from_disk(&bytes).map_err(damaged)?;
+            snapshot.apply(Record::Masked(round, step));
         }
         Ok(snapshot)
     }

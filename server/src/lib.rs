@@ -32,6 +32,7 @@ pub mod live;
 pub mod outbox;
 pub mod privacy;
 pub mod registry;
+pub mod roll;
 pub mod roster;
 pub mod store;
 pub mod verifier;

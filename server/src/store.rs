@@ -63,6 +63,8 @@ pub enum Table {
     Releases = b'r',
     /// How rounds ended, by number.
     Rounds = b'o',
+    /// How far the open masked round has come, by step.
+    Masked = b'k',
     /// Enrolled clients, by name.
     Roster = b'c',
     /// Invitations, by digest of their key.
@@ -74,10 +76,11 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Meta,
         Self::Releases,
         Self::Rounds,
+        Self::Masked,
         Self::Roster,
         Self::Invitations,
         Self::Audit,

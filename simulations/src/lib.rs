@@ -28,6 +28,7 @@ pub mod executor;
 pub mod federate;
 pub mod federation;
 pub mod invariance;
+mod members;
 pub mod memory;
 pub mod merge;
 pub mod model_file;

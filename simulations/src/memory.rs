@@ -9,11 +9,12 @@ use serde::Serialize;
 use somnus_protocol::config::FederationConfig;
 use somnus_protocol::coordinator::{Coordinator, Input, Output};
 use somnus_protocol::ids::{ClientId, UpdateId};
-use somnus_protocol::message::{CHUNK, PROTOCOL, Role, ToClient, ToServer};
+use somnus_protocol::message::{CHUNK, PROTOCOL, Role, ToClient, ToServer, Visible};
 use somnus_protocol::record::Snapshot;
 use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
 
+use crate::members::Members;
 use crate::rss;
 
 /// Weights of the model.
@@ -69,7 +70,9 @@ pub fn server(clients: u32, weights: usize) -> f64 {
     };
     let config = rounds.check().unwrap_or_else(|error| unreachable!("{error}"));
     let start = Snapshot::fresh(Bytes::from_static(b"foundation"), Bytes::from(vec![0; 4 * weights]));
-    let mut server = Coordinator::new(config, start, Seed::from_number(1));
+    let seed = Seed::from_number(1);
+    let roll = Members::new(&seed).roll();
+    let mut server = Coordinator::new(config, start, seed, roll);
     let now = Instant::at(Duration::from_secs(1));
     let mut inputs: VecDeque<Input> = VecDeque::new();
     for number in 0..clients {
@@ -109,7 +112,8 @@ fn answer(
     match message {
         ToClient::Train(assignment) => {
             let update = UpdateId::of(&part(&client, 0, len));
-            let offer = ToServer::Offer { round: assignment.round, update, examples: 900, loss: 0.5 };
+            let visible = Some(Visible { examples: 900, loss: 0.5 });
+            let offer = ToServer::Offer { round: assignment.round, update, visible };
             inputs.push_back(Input::Message(client, offer));
         }
         ToClient::Upload { round, offset } => {

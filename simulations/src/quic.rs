@@ -22,7 +22,7 @@ use somnus_protocol::coordinator::{self, Coordinator};
 use somnus_protocol::fault::Fault;
 use somnus_protocol::ids::{ClientId, Digest, Round, Version};
 use somnus_protocol::message::{ALPN, ToClient, ToServer};
-use somnus_protocol::participant::{self, Participant};
+use somnus_protocol::participant::{self, Kept, Participant};
 use somnus_protocol::record::{Record, RoundRecord};
 use somnus_protocol::time::Instant;
 use somnus_protocol::token::SERVER_NAME;
@@ -35,6 +35,7 @@ use tokio::time::{Instant as Clock, sleep_until};
 
 use crate::blobs::{Blobs, Disk};
 use crate::federation::{Client, Federation, Observer, Outcome, Statistics};
+use crate::members::{Member, Members};
 
 /// Why a federation over QUIC came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -108,9 +109,11 @@ impl<'a> Run<'a> {
         tasks.spawn(accept(endpoint.clone(), Arc::new(names), post.clone()));
         let clients = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).map_err(set_up)?;
         let blobs = Arc::new(Mutex::new(Blobs::default()));
+        let members = Members::new(&self.federation.seed);
         for (client, pass) in self.federation.clients.iter().zip(passes) {
             let hub = Hub {
-                machine: Participant::new(client.id.clone(), client.role, None),
+                machine: members.participant(&client.id, client.role, &Kept::default()),
+                member: Arc::new(members.enrol(&client.id)),
                 client: client.clone(),
                 disk: Disk::default(),
                 blobs: Arc::clone(&blobs),
@@ -136,7 +139,8 @@ impl<'a> Run<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Outcome, QuicError> {
         let Federation { config, start, seed, .. } = self.federation.clone();
-        let mut machine = Coordinator::new(config, start, seed);
+        let roll = Members::new(&seed).roll();
+        let mut machine = Coordinator::new(config, start, seed, roll);
         let mut lines: BTreeMap<ClientId, mpsc::UnboundedSender<ToClient>> = BTreeMap::new();
         let mut records: BTreeMap<Round, RoundRecord> = BTreeMap::new();
         let mut evaluations: BTreeMap<ClientId, (Version, LocalEvaluation)> = BTreeMap::new();
@@ -273,6 +277,7 @@ fn peer(connection: &Connection) -> Option<Digest> {
 /// One client.
 struct Hub {
     machine: Participant,
+    member: Arc<Member>,
     client: Client,
     disk: Disk,
     blobs: Arc<Mutex<Blobs>>,
@@ -352,7 +357,7 @@ impl Hub {
                     self.machine.handle(now, participant::Input::Cached(blob, have));
                 }
                 // A simulated hub is never restarted here, and its machine has these bytes.
-                participant::Output::Remember(_) => {}
+                participant::Output::Remember(..) => {}
                 participant::Output::Send(message) => {
                     // If the connection is gone the loop hears of it from its reader.
                     let _ = line.send(message);
@@ -368,16 +373,17 @@ impl Hub {
 
     fn begin(&self, job: participant::Job, results: mpsc::UnboundedSender<participant::JobResult>) {
         let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = job.materials().try_map(|blob| blobs.get(blob).ok_or(()));
+        let found = job.needs().try_map(|blob| blobs.get(blob).ok_or(()));
         drop(blobs);
-        let (trainer, jobs) = (Arc::clone(&self.client.trainer), Arc::clone(&self.jobs));
+        let (trainer, member) = (Arc::clone(&self.client.trainer), Arc::clone(&self.member));
+        let jobs = Arc::clone(&self.jobs);
         tokio::spawn(async move {
             // The semaphore is never closed.
             let Ok(_turn) = jobs.acquire_owned().await else { return };
             let _ = spawn_blocking(move || {
                 let result = match found {
-                    Ok(materials) => job.run(&*trainer, materials),
-                    Err(()) => job.fail("the release is not in the cache any more".into()),
+                    Ok(found) => job.run(member.hands(&*trainer), found),
+                    Err(()) => job.receipt().failed("what the work needs is not in the cache any more"),
                 };
                 // If nobody listens the client is gone.
                 drop(results.send(result));

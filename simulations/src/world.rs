@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use somnus_protocol::config::RoundConfig;
 use somnus_protocol::coordinator::{self, Coordinator};
 use somnus_protocol::ids::{ClientId, Round, Version};
 use somnus_protocol::message::{Role, ToClient, ToServer};
-use somnus_protocol::participant::{self, Participant};
+use somnus_protocol::participant::{self, Kept, Participant};
 use somnus_protocol::record::{Record, RoundRecord, Snapshot};
 use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
@@ -24,6 +23,7 @@ use crate::agenda::{Agenda, Happening};
 use crate::blobs::{Blobs, Disk};
 use crate::executor::{Executor, Ticket};
 use crate::federation::{Client, Federation, Observer, Outcome, Statistics};
+use crate::members::{Member, Members};
 use crate::network::{Chance, Place, Way, WorldConfig};
 
 /// Why a federation came to nothing.
@@ -91,6 +91,7 @@ struct World<'a> {
 /// The server's process and disk.
 struct Server {
     machine: Coordinator,
+    members: Members,
     config: RoundConfig,
     seed: Seed,
     disk: Snapshot,
@@ -106,7 +107,8 @@ struct Hub {
     trainer: Arc<dyn Trainer>,
     machine: Participant,
     disk: Disk,
-    memory: Option<Bytes>,
+    kept: Kept,
+    member: Arc<Member>,
     place: Place,
     job: Option<Ticket>,
     timer: Timer,
@@ -151,6 +153,9 @@ impl Timer {
 /// Silence after which the server gives a connection up.
 const IDLE: Duration = Duration::from_secs(20);
 
+/// Seconds that a step of masking takes a hub, near enough for delays.
+const MASKING: f64 = 0.1;
+
 /// Bytes of a message beside its payload, near enough for delays.
 const ENVELOPE: usize = 64;
 
@@ -164,18 +169,20 @@ impl<'a> World<'a> {
         let Federation { config: rounds, start, seed, clients } = federation.clone();
         let mut index = BTreeMap::new();
         let mut hubs = Vec::with_capacity(clients.len());
+        let members = Members::new(&seed);
         for Client { id, role, trainer } in clients {
             if index.insert(id.clone(), hubs.len()).is_some() {
                 return Err(WorldError::Twins(id));
             }
             hubs.push(Hub {
-                machine: Participant::new(id.clone(), role, None),
+                machine: members.participant(&id, role, &Kept::default()),
+                member: Arc::new(members.enrol(&id)),
                 place: Place::new(config, &seed, &id),
                 id,
                 role,
                 trainer,
                 disk: Disk::default(),
-                memory: None,
+                kept: Kept::default(),
                 job: None,
                 timer: Timer::default(),
                 connections: 0,
@@ -184,7 +191,8 @@ impl<'a> World<'a> {
             });
         }
         let server = Server {
-            machine: Coordinator::new(rounds.clone(), start.clone(), seed.clone()),
+            machine: Coordinator::new(rounds.clone(), start.clone(), seed.clone(), members.roll()),
+            members,
             chance: Chance::new(&seed, ""),
             config: rounds,
             seed,
@@ -337,7 +345,7 @@ impl<'a> World<'a> {
                     let have = self.blobs.lookup(&mut hub.disk, blob);
                     hub.machine.handle(self.now, participant::Input::Cached(blob, have));
                 }
-                participant::Output::Remember(bytes) => hub.memory = Some(bytes),
+                participant::Output::Remember(keep, bytes) => hub.kept.set(keep, bytes),
                 participant::Output::Send(message) => self.post_to_server(client, message),
                 participant::Output::Run(job) => self.begin(client, *job),
                 participant::Output::Event(event) => {
@@ -359,14 +367,15 @@ impl<'a> World<'a> {
         let seconds = match &job {
             participant::Job::Train { .. } => self.config.training_seconds,
             participant::Job::Examine { .. } => self.config.evaluation_seconds,
+            _ => MASKING,
         };
         let due = self.now + hub.place.labour(seconds);
-        let materials = job.materials().try_map(|blob| self.blobs.get(blob).ok_or(()));
-        let trainer = Arc::clone(&hub.trainer);
+        let found = job.needs().try_map(|blob| self.blobs.get(blob).ok_or(()));
+        let (trainer, member) = (Arc::clone(&hub.trainer), Arc::clone(&hub.member));
         let ticket = self.executor.submit(due, move || {
-            Done::Client(match materials {
-                Ok(materials) => job.run(&*trainer, materials),
-                Err(()) => job.fail("the release is not in the cache any more".into()),
+            Done::Client(match found {
+                Ok(found) => job.run(member.hands(&*trainer), found),
+                Err(()) => job.receipt().failed("what the work needs is not in the cache any more"),
             })
         });
         hub.job = Some(ticket);
@@ -446,7 +455,7 @@ impl<'a> World<'a> {
             self.executor.cancel(ticket);
         }
         hub.timer.set(self.now, None);
-        hub.machine = Participant::new(hub.id.clone(), hub.role, hub.memory.as_ref());
+        hub.machine = self.server.members.participant(&hub.id, hub.role, &hub.kept);
         self.come_back(client);
         self.plan_crash(client);
     }
@@ -483,8 +492,8 @@ impl<'a> World<'a> {
         for ticket in self.server.jobs.drain(..) {
             self.executor.cancel(ticket);
         }
-        let Server { config, disk, seed, .. } = &self.server;
-        self.server.machine = Coordinator::new(config.clone(), disk.clone(), seed.clone());
+        let Server { config, disk, seed, members, .. } = &self.server;
+        self.server.machine = Coordinator::new(config.clone(), disk.clone(), seed.clone(), members.roll());
         self.server.timer.set(self.now, None);
         for client in 0..self.hubs.len() {
             let connected = self.hubs[client].connection.take().is_some();

@@ -9,6 +9,7 @@ use crate::checkpoint::Manifest;
 use crate::fault::ConfigError;
 use crate::ids::Version;
 use crate::plan::{Optimiser, Personalisation, TrainPlan};
+use crate::secure::{SecureConfig, SecurePlan};
 use crate::strategy::{LateAverage, Strategy, StrategyConfig};
 use crate::sum::{MAX_UPDATES, Weighting};
 use crate::update::Sections;
@@ -41,6 +42,9 @@ fn unknown_key(message: &str, line: usize, text: &str) -> Option<ConfigError> {
     Some(ConfigError::UnknownKey { key, line, nearest })
 }
 
+/// Fewest updates in a masked sum: of two, each member knows the other's.
+const LEAST_MASKED: u32 = 3;
+
 /// The rounds of a federation, as an operator writes them.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -51,9 +55,9 @@ pub struct FederationConfig {
     pub cohort: u32,
     /// Clients to select for each one that is wanted, so that stragglers do not hold up a round. Default 1.
     pub over_select: f64,
-    /// Clients that must have checked in before a selection starts. Default 2.
+    /// Clients that must have checked in before a selection starts. Default 3.
     pub min_clients: u32,
-    /// Updates below which a round is aborted and its sum thrown away. Default 2.
+    /// Updates below which a round is aborted and its sum thrown away; at least 3 in a masked round. Default 3.
     pub min_reports: u32,
     /// How much one client weighs: `examples` or `uniform`.
     pub weighting: Weighting,
@@ -73,6 +77,8 @@ pub struct FederationConfig {
     pub upload_slots: u32,
     /// Updates reach the server in the clear, it sees every single one. For tests and trusted servers.
     pub danger_plain_aggregation: bool,
+    /// How updates are masked, unless they are plain.
+    pub secure: SecureConfig,
     /// The last release is the mean of this fraction of the releases, the latest ones; 0 is the last one alone.
     /// Default .25.
     pub average_late: f64,
@@ -88,8 +94,8 @@ impl Default for FederationConfig {
             rounds: 40,
             cohort: 8,
             over_select: 1.0,
-            min_clients: 2,
-            min_reports: 2,
+            min_clients: 3,
+            min_reports: 3,
             weighting: Weighting::Examples,
             selection_seconds: 10.0,
             training_seconds: 3600.0,
@@ -99,6 +105,7 @@ impl Default for FederationConfig {
             evaluate_every: 1,
             upload_slots: 4,
             danger_plain_aggregation: false,
+            secure: SecureConfig::default(),
             average_late: 0.25,
             strategy: StrategyConfig::default(),
             plan: TrainPlan::default(),
@@ -122,6 +129,10 @@ pub struct RoundConfig {
     pub(crate) pause: Duration,
     pub(crate) evaluate_every: u64,
     pub(crate) upload_slots: usize,
+    /// How rounds are masked; none for plain ones.
+    pub(crate) secure: Option<SecurePlan>,
+    /// Of the steps of masking.
+    pub(crate) patience: Duration,
     pub(crate) average_late: f64,
     pub(crate) strategy: StrategyConfig,
     pub(crate) plan: TrainPlan,
@@ -135,12 +146,16 @@ impl FederationConfig {
     pub fn check(self) -> Result<RoundConfig, ConfigError> {
         let need =
             |ok: bool, key: &str, why: String| if ok { Ok(()) } else { Err(ConfigError::value(key, why)) };
+        let (secure, patience) = self.secure.check(self.weighting)?;
+        let secure = (!self.danger_plain_aggregation).then_some(secure);
         need(
-            self.danger_plain_aggregation,
-            "danger_plain_aggregation",
-            "masked aggregation is not part of this version: write `danger_plain_aggregation = true` to let the \
-             server see every single update"
-                .into(),
+            secure.is_none() || self.min_reports >= LEAST_MASKED,
+            "min_reports",
+            format!(
+                "a masked sum of {} is no secret from its own members: at least {LEAST_MASKED}, or \
+                 `danger_plain_aggregation = true`",
+                self.min_reports
+            ),
         )?;
         need(self.rounds >= 1, "rounds", "at least one round is needed".into())?;
         need(
@@ -221,6 +236,8 @@ impl FederationConfig {
             pause: seconds("pause_seconds", self.pause_seconds, 0.01)?,
             evaluate_every: self.evaluate_every,
             upload_slots: self.upload_slots as usize,
+            secure,
+            patience,
             average_late: self.average_late,
             strategy: self.strategy,
             plan,
@@ -229,6 +246,11 @@ impl FederationConfig {
 }
 
 impl RoundConfig {
+    /// Whether the server sees nothing but sums.
+    pub fn is_masked(&self) -> bool {
+        self.secure.is_some()
+    }
+
     /// Releases to make.
     pub fn rounds(&self) -> u64 {
         self.rounds
@@ -291,10 +313,17 @@ mod tests {
     }
 
     #[test]
-    fn plain_aggregation_must_be_asked_for_by_name() {
-        let error = FederationConfig::default().check().unwrap_err().to_string();
-        assert!(error.contains("danger_plain_aggregation = true"), "{error}");
-        assert!(plain().check().is_ok());
+    fn rounds_are_masked_unless_plain_ones_are_asked_for_by_name() {
+        assert!(FederationConfig::default().check().unwrap().is_masked());
+        assert!(!plain().check().unwrap().is_masked());
+        let pair = |danger_plain_aggregation| FederationConfig {
+            min_reports: 2,
+            danger_plain_aggregation,
+            ..FederationConfig::default()
+        };
+        let error = pair(false).check().unwrap_err().to_string();
+        assert!(error.starts_with("`min_reports`") && error.contains("danger_plain_aggregation"), "{error}");
+        assert!(pair(true).check().is_ok());
     }
 
     #[test]

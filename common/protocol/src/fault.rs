@@ -70,6 +70,12 @@ pub enum Fault {
     /// An evaluation whose confusion matrix has the wrong shape or too many epochs.
     #[error("the evaluation's confusion matrix has the wrong shape or too many epochs")]
     BadEvaluation,
+    /// A rule of secure aggregation.
+    #[error(transparent)]
+    Secagg(#[from] Violation),
+    /// A server that asks for a step of a masked round in two ways.
+    #[error("a second, different {0} in one masked round")]
+    Equivocated(&'static str),
     /// The peer speaks another version of the protocol.
     #[error("protocol version {got}, this server speaks {expected}")]
     WrongProtocol {
@@ -78,9 +84,6 @@ pub enum Fault {
         /// Theirs.
         got: u32,
     },
-    /// A rule of secure aggregation.
-    #[error(transparent)]
-    Secagg(#[from] Violation),
 }
 
 /// What an operator wrote that cannot be done. Names the key.

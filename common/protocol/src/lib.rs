@@ -11,7 +11,8 @@
 //!   hide and sums add; [`sum`]: the fixed-point ring in which updates are added; [`strategy`]: what the server does
 //!   with their mean;
 //! - [`robust`]: rules that make one update of many although some may lie;
-//! - [`secagg`]: masks that hide every client's update and cancel in the sum;
+//! - [`secagg`]: masks that hide every client's update and cancel in the sum; [`secure`]: what an operator decides about
+//!   them; [`credentials`]: who is who while they are made;
 //! - [`privacy`]: noise that hides a person in the sum, and a ledger of what was told;
 //! - [`record`]: what the server must not forget; [`checkpoint`]: the file that a model travels in;
 //! - [`config`], [`plan`]: what an operator decides; [`fault`]: who is to blame;
@@ -24,6 +25,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod coordinator;
+pub mod credentials;
 pub mod encoding;
 pub mod fault;
 pub mod ids;
@@ -37,6 +39,7 @@ pub mod privacy;
 pub mod record;
 pub mod robust;
 pub mod secagg;
+pub mod secure;
 pub mod seed;
 pub mod strategy;
 pub mod sum;

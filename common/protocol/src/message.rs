@@ -1,12 +1,17 @@
 //! Everything that a client and the server say to each other. Each message names its round or version, so that a
 //! late or doubled one is recognised and does no harm.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
 use crate::plan::TrainPlan;
+use crate::secagg::{Member, Revealed, SealedShare, Signature, Subset};
+use crate::secure::SecurePlan;
 use crate::update::Sections;
+use crate::wire;
 
 /// The version of this protocol; the ALPN name says the same.
 pub const PROTOCOL: u32 = 1;
@@ -54,10 +59,8 @@ pub enum ToServer {
         round: Round,
         /// Tells a resumed upload from a new one.
         update: UpdateId,
-        /// Scored epochs that it was trained on.
-        examples: u32,
-        /// Mean training loss.
-        loss: f32,
+        /// What the server gets to know of the training; nothing in a masked round.
+        visible: Option<Visible>,
     },
     /// A piece of the update.
     Part {
@@ -91,6 +94,44 @@ pub enum ToServer {
         /// Why, for the operator; at most [`REASON`] characters count.
         reason: String,
     },
+    /// The local training of a masked round is done. Said again, it is answered with what this client has missed.
+    Ready {
+        /// The round.
+        round: Round,
+        /// The keys that this client masks with, signed by its enrolled identity.
+        keys: Member,
+    },
+    /// This client's secrets, split and sealed for its neighbours in the order of the roster.
+    Shares {
+        /// The round.
+        round: Round,
+        /// One for each neighbour, by its place in the roster.
+        shares: Vec<(u32, SealedShare)>,
+    },
+    /// These have survived, says this client, and it will never say another list of this round.
+    Confirm {
+        /// The round.
+        round: Round,
+        /// Its enrolled identity's, under the list.
+        signature: Signature,
+    },
+    /// What removes the masks that the sum has because of this client's neighbours: for each one share, of the one secret
+    /// or of the other.
+    Revealed {
+        /// The round.
+        round: Round,
+        /// One for each, and one of its own.
+        shares: Vec<Revealed>,
+    },
+}
+
+/// What a server that sees single updates gets to know beside them.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Visible {
+    /// Scored epochs that the update was trained on.
+    pub examples: u32,
+    /// Mean training loss.
+    pub loss: f32,
 }
 
 /// From the server to a client.
@@ -136,6 +177,36 @@ pub enum ToClient {
         /// The newest release.
         version: Version,
     },
+    /// The roster of a masked round is fixed: fetch it, check it, share your secrets.
+    Share {
+        /// The round.
+        round: Round,
+        /// The roster, a blob like the others.
+        roster: BlobId,
+    },
+    /// What your neighbours have shared with you: mask your update and offer it.
+    Mask {
+        /// The round.
+        round: Round,
+        /// Who has shared.
+        present: Subset,
+        /// By their senders' places in the roster.
+        shares: Vec<(u32, SealedShare)>,
+    },
+    /// These updates are in the sum: confirm it.
+    Survivors {
+        /// The round.
+        round: Round,
+        /// Of the roster.
+        survivors: Subset,
+    },
+    /// Enough have confirmed the same survivors: reveal what removes their masks.
+    Reveal {
+        /// The round.
+        round: Round,
+        /// Of those who hold this client's shares, by place in the roster.
+        signatures: BTreeMap<u32, Signature>,
+    },
 }
 
 /// One client's part in one round.
@@ -155,6 +226,8 @@ pub struct Assignment {
     pub companion: Option<BlobId>,
     /// What the update has to bring beside the change of the weights.
     pub sections: Sections,
+    /// How the update is masked; none lets the server see it, which clients refuse unless they are told otherwise.
+    pub secure: Option<SecurePlan>,
     /// Time until the round's deadline, in milliseconds.
     pub time_left_ms: u64,
 }
@@ -164,6 +237,11 @@ impl Assignment {
     pub fn same_work(&self, other: &Self) -> bool {
         let timeless = |a: &Self| Self { time_left_ms: 0, ..a.clone() };
         timeless(self) == timeless(other)
+    }
+
+    /// All that it asks for in one digest, to which the secrets of a masked round are bound.
+    pub fn promise(&self) -> Digest {
+        Digest::of(&wire::to_disk(&Self { time_left_ms: 0, ..self.clone() }))
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{BlobId, ClientId, Round, Version};
+use crate::secagg::{SealedShare, Subset};
 
 /// Something to write to disk before anything that follows from it is sent.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -14,6 +15,40 @@ pub enum Record {
     Release(Release),
     /// A round: written with its release, and again when its evaluation is complete, or once if it was aborted.
     Round(RoundRecord),
+    /// How far a masked round has come: with these a server that is killed goes on with the same round, and asks nobody
+    /// for anything that it could not have asked for before. Forgotten once the round's own record is written.
+    Masked(Round, Masked),
+}
+
+/// What fixes a step of a masked round, each written before anybody hears of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Masked {
+    /// Who takes part, as the blob that clients fetch.
+    Roster(Bytes),
+    /// What each member has shared, by its place in the roster.
+    Shares(BTreeMap<u32, Vec<(u32, SealedShare)>>),
+    /// Who has survived, and their masked sum.
+    Survivors(Subset, Bytes),
+}
+
+impl Masked {
+    /// Its place in the order of steps, which is also the order on the disk.
+    pub fn step(&self) -> u8 {
+        match self {
+            Masked::Roster(_) => 0,
+            Masked::Shares(_) => 1,
+            Masked::Survivors(..) => 2,
+        }
+    }
+}
+
+/// A masked round that was not over when the server ended.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Interrupted {
+    /// The round.
+    pub round: Round,
+    /// The steps that were fixed, in order.
+    pub steps: Vec<Masked>,
 }
 
 /// A published global model.
@@ -96,6 +131,8 @@ pub struct Snapshot {
     pub last_round: Round,
     /// The last round, if its release is made and its evaluation is not complete.
     pub evaluating: Option<RoundRecord>,
+    /// The masked round that was open, if its roster was fixed.
+    pub masked: Option<Interrupted>,
 }
 
 impl Snapshot {
@@ -108,7 +145,7 @@ impl Snapshot {
             strategy: Bytes::new(),
             companion: None,
         };
-        Self { foundation, release, last_round: Round(0), evaluating: None }
+        Self { foundation, release, last_round: Round(0), evaluating: None, masked: None }
     }
 
     /// The same after `record`, for replaying a log of records in order.
@@ -120,8 +157,19 @@ impl Snapshot {
             }
             Record::Round(record) => {
                 self.last_round = self.last_round.max(record.round);
+                self.masked = self.masked.take().filter(|masked| masked.round > record.round);
                 self.evaluating = record.evaluating.then_some(record);
             }
+            Record::Masked(round, step) => match &mut self.masked {
+                _ if step.step() == 0 && round > self.last_round => {
+                    self.masked = Some(Interrupted { round, steps: vec![step] });
+                }
+                Some(masked) if masked.round == round && usize::from(step.step()) == masked.steps.len() => {
+                    masked.steps.push(step);
+                }
+                // Left over from a round that is over or never was.
+                _ => {}
+            },
         }
     }
 }

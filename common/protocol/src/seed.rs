@@ -28,10 +28,12 @@ pub enum Label {
     Encoding,
     /// How one client rounds its update.
     Rounding,
-    /// A simulated world: delays, crashes, speeds.
-    World,
+    /// What a client masks a round with.
+    RoundSecrets,
     /// The keys of a simulated authority and of those whom it enrols.
     Authority,
+    /// A simulated world: delays, crashes, speeds.
+    World,
     /// A node of the noise of running sums.
     Noise,
 }
@@ -46,8 +48,9 @@ impl Label {
             Label::Groups => b"somnus/1 groups",
             Label::Encoding => b"somnus/1 encoding",
             Label::Rounding => b"somnus/1 rounding",
-            Label::World => b"somnus/1 world",
+            Label::RoundSecrets => b"somnus/1 round secrets",
             Label::Authority => b"somnus/1 authority",
+            Label::World => b"somnus/1 world",
             Label::Noise => b"somnus/1 noise",
         }
     }
@@ -81,6 +84,11 @@ impl Seed {
     /// A generator of this seed's own stream.
     pub fn rng(&self) -> ChaCha20Rng {
         ChaCha20Rng::from_seed(self.0)
+    }
+
+    /// The seed itself, for what keeps it.
+    pub fn into_bytes(self) -> [u8; 32] {
+        self.0
     }
 
     /// The first 64 bits, for libraries that take a number.

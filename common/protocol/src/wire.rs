@@ -82,9 +82,12 @@ mod tests {
 
     use super::*;
     use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
-    use crate::message::{Assignment, Examination, PROTOCOL, Role, ToClient, ToServer};
+    use crate::message::{Assignment, Examination, PROTOCOL, Role, ToClient, ToServer, Visible};
     use crate::moments::Embedding;
     use crate::plan::{Invariance, Personalisation, TrainPlan};
+    use crate::secagg::{Parameters, SealedShare, Signature, Subset};
+    use crate::secure::SecureConfig;
+    use crate::sum::Weighting;
     use crate::update::{Extra, Sections};
 
     fn hex(frame: &[u8]) -> String {
@@ -111,6 +114,7 @@ mod tests {
             release: blob,
             companion: Some(blob),
             sections: Sections { extra: Extra::Control, moments },
+            secure: None,
             time_left_ms: 6,
         };
         let (version, foundation, release) = (Version(2), blob, blob);
@@ -130,8 +134,8 @@ mod tests {
             ),
             (encode(&ToServer::Fetch { digest, offset: 300 }), format!("2400000001{sevens}fb2c01")),
             (
-                encode(&ToServer::Offer { round, update, examples: 900, loss: 0.5 }),
-                "110000000203fc04030201fbe803fb84030000003f".into(),
+                encode(&ToServer::Offer { round, update, visible: Some(Visible { examples: 900, loss: 0.5 }) }),
+                "120000000203fc04030201fbe80301fb84030000003f".into(),
             ),
             (
                 encode(&ToServer::Part { round, offset: 0, bytes: Bytes::from_static(&[1, 2]) }),
@@ -153,7 +157,7 @@ mod tests {
             (encode(&ToClient::Welcome { version: Version(4) }), "020000000704".into()),
             (
                 encode(&ToClient::Train(assignment)),
-                format!("af0000000003{plan_bytes}05{name}{name}01{name}0101042006"),
+                format!("b00000000003{plan_bytes}05{name}{name}01{name}010104200006"),
             ),
             (encode(&ToClient::Evaluate(examination)), format!("850000000102{plan_bytes}{name}{name}")),
         ];
@@ -179,6 +183,7 @@ mod tests {
             release: blob,
             companion: Some(blob),
             sections: Sections { extra: Extra::Steps, moments: Some(shape) },
+            secure: Some(SecureConfig::default().check(Weighting::Examples).unwrap().0),
             time_left_ms: u64::MAX,
         });
         let exam = ToClient::Evaluate(Examination {
@@ -188,7 +193,15 @@ mod tests {
             release: blob,
         });
         assert_eq!(decode::<ToServer>(&encode(&part)[HEADER..]).unwrap(), part);
-        for message in [chunk, train, exam] {
+        // As many neighbours as a roster of the largest size has.
+        let members = 4096;
+        let degree = Parameters::choose(members, 0.05, 0.1).degree();
+        let shares = vec![(u32::MAX, SealedShare([255; 80])); degree as usize];
+        let signatures = (0..degree).map(|i| (u32::MAX - i, Signature([255; 64]))).collect();
+        let round = Round(u64::MAX);
+        let mask = ToClient::Mask { round, present: Subset::all(members), shares };
+        let reveal = ToClient::Reveal { round, signatures };
+        for message in [chunk, train, exam, mask, reveal] {
             assert_eq!(decode::<ToClient>(&encode(&message)[HEADER..]).unwrap(), message);
         }
     }
@@ -213,12 +226,11 @@ mod tests {
         }
 
         #[test]
-        fn a_torn_frame_is_never_a_message(cut in 0usize..17) {
+        fn a_torn_frame_is_never_a_message(cut in 0usize..18) {
             let offer = ToServer::Offer {
                 round: Round(3),
                 update: UpdateId { checksum: 0x0102_0304, len: 1000 },
-                examples: 900,
-                loss: 0.5,
+                visible: Some(Visible { examples: 900, loss: 0.5 }),
             };
             let frame = encode(&offer);
             prop_assert!(decode::<ToServer>(&frame[HEADER..HEADER + cut]).is_err());

@@ -1,22 +1,23 @@
-//! Collection: clients train, offer, upload in turn, and are added to the sum.
+//! Collection: clients offer what they have, upload in turn, and are added to the sum.
 //!
 //! Memory stays at one sum plus `upload_slots` updates, however many clients there are: an offer is announced first
-//! and waits for a slot.
+//! and waits for a slot. In a plain round clients train here too; in a masked one they have done so before, and what
+//! they upload says nothing by itself.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::evaluating::Aggregating;
-use super::job::{Add, Added, Aggregate, Job};
+use super::job::{Add, Added, Job, Tally, Total};
+use super::masks::Masks;
+use super::open::Open;
 use super::phase::{Phase, Step};
-use super::{Coordinator, Event, Output, StrategyHome};
+use super::{Coordinator, Event, Output};
 use crate::config::RoundConfig;
 use crate::fault::Fault;
 use crate::ids::{ClientId, Round, UpdateId};
-use crate::message::{Assignment, CHUNK, REASON, ToClient};
-use crate::record::{Outcome, RoundRecord};
-use crate::seed::Label;
+use crate::message::{CHUNK, ToClient, Visible};
 use crate::sum::{MAX_EXAMPLES, Sum, Weighting};
 use crate::time::Instant;
 
@@ -24,24 +25,26 @@ use crate::time::Instant;
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Offer {
     pub(super) update: UpdateId,
-    pub(super) examples: u32,
-    pub(super) loss: f32,
+    /// Of a plain round only.
+    pub(super) visible: Option<Visible>,
 }
 
 /// The open round while updates come in.
 pub(super) struct Collecting {
-    round: Round,
-    opened: Instant,
+    pub(super) open: Open,
     deadline: Instant,
     /// Bytes of one update.
     update_len: u64,
+    /// Of a masked round only.
+    patience: Option<Duration>,
+    /// Of a masked round only.
+    pub(super) masks: Option<Masks>,
     members: BTreeMap<ClientId, Member>,
     /// Offers in order of arrival; only connected clients in state `Waiting` are in it.
     queue: VecDeque<ClientId>,
     /// Uploads that have arrived whole.
     arrived: VecDeque<(ClientId, Offer, Vec<u8>)>,
     adder: Adder,
-    bytes_up: u64,
 }
 
 /// Where one member of the cohort is.
@@ -57,33 +60,63 @@ enum Member {
     /// In the sum.
     Counted,
     /// Out of this round.
-    Dropped(String),
+    Dropped,
 }
 
 /// Where the sum is: here, or away with a job.
 enum Adder {
-    Idle(Sum),
+    Idle(Tally),
     Busy,
 }
 
 impl Collecting {
-    pub(super) fn open(
-        round: Round,
-        cohort: Vec<ClientId>,
-        now: Instant,
-        config: &RoundConfig,
+    /// Plain updates of `update_len` bytes, from everybody who was selected.
+    pub(super) fn plain(open: Open, config: &RoundConfig, update_len: u64) -> Self {
+        let deadline = open.opened + config.training;
+        let members = open.cohort.clone();
+        let tally = Tally::Plain(Sum::new(update_len as usize / 4));
+        Self::new(open, members, deadline, update_len, tally, None)
+    }
+
+    /// Masked updates from everybody who has shared its secrets. Nobody trains any more: it ends when nothing has come in
+    /// for `patience`.
+    pub(super) fn masked(open: Open, masks: Masks, now: Instant, patience: Duration) -> Self {
+        let (members, update_len) = (masks.present().cloned().collect(), masks.update_bytes());
+        let tally = Tally::Masked(masks.empty_sum());
+        let patience = Some(patience);
+        Self { patience, ..Self::new(open, members, now, update_len, tally, Some(masks)) }.prolonged(now)
+    }
+
+    fn prolonged(mut self, now: Instant) -> Self {
+        self.prolong(now);
+        self
+    }
+
+    /// Something came in.
+    fn prolong(&mut self, now: Instant) {
+        if let Some(patience) = self.patience {
+            self.deadline = self.deadline.max(now + patience);
+        }
+    }
+
+    fn new(
+        open: Open,
+        members: Vec<ClientId>,
+        deadline: Instant,
         update_len: u64,
+        tally: Tally,
+        masks: Option<Masks>,
     ) -> Self {
         Self {
-            round,
-            opened: now,
-            deadline: now + config.training,
+            open,
+            deadline,
             update_len,
-            members: cohort.into_iter().map(|client| (client, Member::Working)).collect(),
+            patience: None,
+            masks,
+            members: members.into_iter().map(|client| (client, Member::Working)).collect(),
             queue: VecDeque::new(),
             arrived: VecDeque::new(),
-            adder: Adder::Idle(Sum::new(update_len as usize / 4)),
-            bytes_up: 0,
+            adder: Adder::Idle(tally),
         }
     }
 
@@ -113,7 +146,7 @@ impl Collecting {
     }
 
     fn settled(&self) -> bool {
-        self.members.values().all(|member| matches!(member, Member::Counted | Member::Dropped(_)))
+        self.members.values().all(|member| matches!(member, Member::Counted | Member::Dropped))
     }
 
     fn slots_taken(&self) -> usize {
@@ -121,84 +154,60 @@ impl Collecting {
         self.members.values().filter(taken).count()
     }
 
-    fn drop_member(&mut self, client: &ClientId, reason: impl Into<String>) {
-        self.members.insert(client.clone(), Member::Dropped(reason.into()));
+    fn drop_member(&mut self, client: &ClientId, reason: &str) {
+        self.members.insert(client.clone(), Member::Dropped);
         self.queue.retain(|waiting| waiting != client);
+        self.open.drop_out(client, reason);
     }
 
-    fn into_record(self, now: Instant, outcome: Outcome, bytes_down: u64) -> RoundRecord {
+    /// Those in the sum; whoever was in the middle of something is out for that reason.
+    pub(super) fn finish(mut self) -> (Open, Vec<ClientId>, Option<Masks>) {
         let mut counted = Vec::new();
-        let mut dropped = BTreeMap::new();
-        let cohort = self.members.keys().cloned().collect();
         for (client, member) in self.members {
             match member {
                 Member::Counted => counted.push(client),
-                Member::Dropped(reason) => drop(dropped.insert(client, reason)),
-                Member::Working => drop(dropped.insert(client, "not done by the deadline".into())),
+                Member::Working | Member::Dropped => {}
                 Member::Waiting(_) | Member::Uploading { .. } | Member::Adding => {
-                    dropped.insert(client, "upload not done by the end of the round".into());
+                    self.open.drop_out(&client, "upload not done by the end of the round");
                 }
             }
         }
-        RoundRecord {
-            round: self.round,
-            outcome,
-            evaluating: false,
-            cohort,
-            counted,
-            dropped,
-            examples: 0,
-            loss: 0.0,
-            evaluations: BTreeMap::new(),
-            millis: now.since(self.opened).as_millis() as u64,
-            bytes_up: self.bytes_up,
-            bytes_down,
-        }
+        (self.open, counted, self.masks)
     }
 }
 
 impl Coordinator {
-    pub(super) fn assignment(&self, now: Instant, collecting: &Collecting) -> ToClient {
-        let mut plan = self.config.plan.clone();
-        plan.learning_rate = plan.rate(self.version.0, self.config.rounds);
-        ToClient::Train(Assignment {
-            round: collecting.round,
-            plan,
-            seed: self.seed.derive(Label::Training, &collecting.round.0.to_le_bytes()).number(),
-            foundation: self.foundation.id,
-            release: self.weights.id,
-            companion: self.companion.as_ref().map(|held| held.id),
-            sections: self.sections,
-            time_left_ms: collecting.deadline.since(now).as_millis() as u64,
-        })
-    }
-
     pub(super) fn greet_collecting(&mut self, now: Instant, client: &ClientId) {
         let Phase::Collecting(collecting) = &self.phase else { return };
         let message = match collecting.members.get(client) {
-            None | Some(Member::Dropped(_)) => return,
-            Some(Member::Counted | Member::Adding) => ToClient::Counted { round: collecting.round },
-            // A client that offered before offers again when it hears of the round again.
-            Some(Member::Working | Member::Waiting(_) | Member::Uploading { .. }) => {
-                self.assignment(now, collecting)
+            None | Some(Member::Dropped) => return,
+            Some(Member::Counted | Member::Adding) if collecting.masks.is_none() => {
+                ToClient::Counted { round: collecting.open.round }
             }
+            // A client that offered before offers again when it hears of the round again; one whose masked update counts
+            // has to be able to unmask.
+            Some(_) => self.assignment(collecting.open.round, collecting.deadline.since(now)),
         };
         self.send(client, message);
     }
 
     pub(super) fn offered(&mut self, client: &ClientId, round: Round, offer: Offer) -> Result<(), Fault> {
+        if let Phase::Unmasking(_) = self.phase {
+            return self.survivors_again(client, round);
+        }
         let collecting = self.collecting(round)?;
-        let expected = collecting.update_len;
+        let (expected, plain) = (collecting.update_len, collecting.masks.is_none());
         let member = collecting.members.get_mut(client).ok_or(Fault::Unsolicited("an offer"))?;
+        let examples = offer.visible.map_or(0, |visible| visible.examples);
         let fault = if offer.update.len != expected {
             Some(Fault::WrongLength { expected, got: offer.update.len })
-        } else if !(1..=MAX_EXAMPLES).contains(&offer.examples) {
-            Some(Fault::BadExamples { got: offer.examples, limit: MAX_EXAMPLES })
+        } else if plain && !(1..=MAX_EXAMPLES).contains(&examples) {
+            Some(Fault::BadExamples { got: examples, limit: MAX_EXAMPLES })
         } else {
             None
         };
         if let (Some(fault), Member::Working | Member::Waiting(_)) = (fault, &member) {
-            collecting.drop_member(client, fault.to_string());
+            collecting.drop_member(client, &fault.to_string());
             return Err(fault);
         }
         let reply = match member {
@@ -220,7 +229,7 @@ impl Coordinator {
                 Some(ToClient::Upload { round, offset: received.len() as u64 })
             }
             Member::Counted => Some(ToClient::Counted { round }),
-            Member::Adding | Member::Dropped(_) => None,
+            Member::Adding | Member::Dropped => None,
         };
         if let Some(reply) = reply {
             self.send(client, reply);
@@ -260,31 +269,41 @@ impl Coordinator {
         let got = expected + len;
         received.extend_from_slice(bytes);
         *progress = now;
-        collecting.bytes_up += bytes.len() as u64;
+        collecting.open.bytes_up += bytes.len() as u64;
         if got == limit {
             collecting.arrived.push_back((client.clone(), *offer, std::mem::take(received)));
             *member = Member::Adding;
         }
+        collecting.prolong(now);
         Ok(())
     }
 
     pub(super) fn declined(&mut self, client: &ClientId, round: Round, reason: &str) -> Result<(), Fault> {
+        if let Phase::Keying(keying) = &self.phase
+            && keying.open.round == round
+        {
+            return self.declined_keying(client, reason);
+        }
+        if let Phase::Sharing(_) = self.phase {
+            return self.declined_sharing(client, round, reason);
+        }
         let collecting = self.collecting(round)?;
         match collecting.members.get(client) {
             None => Err(Fault::Unsolicited("a decline")),
             Some(Member::Working | Member::Waiting(_) | Member::Uploading { .. }) => {
-                collecting.drop_member(client, reason.chars().take(REASON).collect::<String>());
+                collecting.drop_member(client, reason);
                 Ok(())
             }
-            Some(Member::Adding | Member::Counted | Member::Dropped(_)) => Ok(()),
+            Some(Member::Adding | Member::Counted | Member::Dropped) => Ok(()),
         }
     }
 
-    pub(super) fn added(&mut self, added: Added) {
-        let Added { round, client, sum, outcome } = added;
+    pub(super) fn added(&mut self, now: Instant, added: Added) {
+        let Added { round, client, tally, outcome } = added;
         // A sum of a round that is over goes with its round.
         let Ok(collecting) = self.collecting(round) else { return };
-        collecting.adder = Adder::Idle(sum);
+        collecting.adder = Adder::Idle(tally);
+        collecting.prolong(now);
         match outcome {
             Ok(()) => {
                 collecting.members.insert(client.clone(), Member::Counted);
@@ -294,7 +313,7 @@ impl Coordinator {
                 self.send(&client, ToClient::Counted { round });
             }
             Err(fault) => {
-                collecting.drop_member(&client, fault.to_string());
+                collecting.drop_member(&client, &fault.to_string());
                 self.event(Event::Refused(client, fault));
             }
         }
@@ -312,43 +331,24 @@ impl Coordinator {
         if !done || !arrived.is_empty() {
             return Step::Stay(Phase::Collecting(open));
         }
-        if open.counted() < self.config.min_reports {
-            let why = format!("{} of {} updates needed", open.counted(), self.config.min_reports);
-            return Step::Go(self.abort(now, open, &why));
+        Step::Go(self.close(now, open))
+    }
+
+    fn close(&mut self, now: Instant, mut collecting: Collecting) -> Phase {
+        let Adder::Idle(tally) = std::mem::replace(&mut collecting.adder, Adder::Busy) else {
+            return Phase::Collecting(collecting);
+        };
+        let needed = self.config.min_reports;
+        let (open, counted, masks) = collecting.finish();
+        if counted.len() < needed {
+            let why = format!("{} of {needed} updates needed", counted.len());
+            return self.abort(now, open, counted, &why);
         }
-        Step::Go(self.aggregate(now, open))
-    }
-
-    /// Ends a round without a release; its sum is dropped with it.
-    pub(super) fn abort(&mut self, now: Instant, open: Collecting, why: &str) -> Phase {
-        self.dismiss(open.round, open.members.keys());
-        let record = open.into_record(now, Outcome::Aborted(why.to_owned()), self.bytes_down);
-        self.persist_round(record);
-        Phase::Idle(now + self.config.pause)
-    }
-
-    fn aggregate(&mut self, now: Instant, mut open: Collecting) -> Phase {
-        let Adder::Idle(sum) = std::mem::replace(&mut open.adder, Adder::Busy) else {
-            return Phase::Collecting(open);
-        };
-        let StrategyHome::Here(strategy) = std::mem::replace(&mut self.strategy, StrategyHome::Away) else {
-            open.adder = Adder::Idle(sum);
-            return Phase::Collecting(open);
-        };
-        let (round, opened) = (open.round, open.opened);
-        let mut record =
-            open.into_record(now, Outcome::Aborted("the server was stopped".into()), self.bytes_down);
-        record.examples = sum.examples();
-        record.loss = sum.mean_loss();
-        let (weights, layout) = (self.weights.bytes.clone(), self.layout());
-        self.out.push_back(Output::Run(Job::Aggregate(Aggregate { round, sum, weights, layout, strategy })));
-        Phase::Aggregating(Aggregating { record, opened })
-    }
-
-    /// Tells members that a round is over, so that they stop working for it and forget what they kept.
-    pub(super) fn dismiss<'a>(&mut self, round: Round, members: impl Iterator<Item = &'a ClientId>) {
-        for client in members {
-            self.send(client, ToClient::Over { round });
+        match (tally, masks) {
+            (Tally::Plain(sum), None) => self.aggregate(now, open, counted, Total::Plain(sum)),
+            (Tally::Masked(sum), Some(masks)) => self.survive(now, open, masks, counted, sum),
+            // A masked round has masks.
+            (_, _) => self.abort(now, open, counted, "the sum does not belong to its round"),
         }
     }
 
@@ -376,7 +376,7 @@ impl Coordinator {
             {
                 let received = Vec::with_capacity(open.update_len as usize);
                 *member = Member::Uploading { offer, received, progress: now };
-                self.send(&client, ToClient::Upload { round: open.round, offset: 0 });
+                self.send(&client, ToClient::Upload { round: open.open.round, offset: 0 });
             }
         }
     }
@@ -384,21 +384,22 @@ impl Coordinator {
     fn add_next(&mut self, open: &mut Collecting) {
         if let Adder::Idle(_) = open.adder
             && let Some((client, offer, update)) = open.arrived.pop_front()
-            && let Adder::Idle(sum) = std::mem::replace(&mut open.adder, Adder::Busy)
+            && let Adder::Idle(tally) = std::mem::replace(&mut open.adder, Adder::Busy)
         {
+            let Visible { examples, loss } = offer.visible.unwrap_or_default();
             let weight = match self.config.weighting {
-                Weighting::Examples => offer.examples,
+                Weighting::Examples => examples,
                 Weighting::Uniform => 1,
             };
-            let add =
-                Add { round: open.round, client, sum, update: Bytes::from(update), weight, loss: offer.loss };
+            let (round, update) = (open.open.round, Bytes::from(update));
+            let add = Add { round, client, tally, update, weight, loss };
             self.out.push_back(Output::Run(Job::Add(add)));
         }
     }
 
     fn collecting(&mut self, round: Round) -> Result<&mut Collecting, Fault> {
         match &mut self.phase {
-            Phase::Collecting(collecting) if collecting.round == round => Ok(collecting),
+            Phase::Collecting(collecting) if collecting.open.round == round => Ok(collecting),
             _ => Err(Fault::Stale { got: round }),
         }
     }

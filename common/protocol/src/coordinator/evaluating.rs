@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::job::Aggregated;
+use super::job::{Aggregate, Aggregated, Job, Total};
+use super::open::Open;
 use super::phase::{Phase, Step};
 use super::{Coordinator, Event, Held, Output, StrategyHome};
 use crate::config::RoundConfig;
@@ -43,6 +44,23 @@ impl Evaluating {
 }
 
 impl Coordinator {
+    /// Hands the total to the strategy.
+    pub(super) fn aggregate(&mut self, now: Instant, open: Open, counted: Vec<ClientId>, total: Total) -> Phase {
+        let StrategyHome::Here(strategy) = std::mem::replace(&mut self.strategy, StrategyHome::Away) else {
+            return self.abort(now, open, counted, "the strategy is still busy with another round");
+        };
+        let (round, opened) = (open.round, open.opened);
+        let stopped = Outcome::Aborted("the server was stopped".into());
+        let mut record = open.into_record(now, stopped, counted, self.bytes_down);
+        (record.examples, record.loss) = match &total {
+            Total::Plain(sum) => (sum.examples(), sum.mean_loss()),
+            Total::Opened(decoded) => (decoded.examples, decoded.loss),
+        };
+        let (weights, layout) = (self.weights.bytes.clone(), self.layout());
+        self.out.push_back(Output::Run(Job::Aggregate(Aggregate { round, total, weights, layout, strategy })));
+        Phase::Aggregating(Aggregating { record, opened })
+    }
+
     pub(super) fn aggregated(&mut self, now: Instant, done: Aggregated) {
         let Aggregated { round, weights, blob, strategy, state, companion } = done;
         self.strategy = StrategyHome::Here(strategy);

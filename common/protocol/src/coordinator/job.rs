@@ -1,10 +1,15 @@
 //! Slow work of the server: pure functions that a driver runs where blocking is allowed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::checkpoint::{bytes_of, floats};
+use crate::encoding::{Codec, Decoded};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Round};
+use crate::packed::Packed;
+use crate::secagg;
 use crate::strategy::Strategy;
 use crate::sum::Sum;
 use crate::update::UpdateLayout;
@@ -14,6 +19,8 @@ use crate::update::UpdateLayout;
 pub enum Job {
     /// Check an update and add it to the sum.
     Add(Add),
+    /// Remove the masks from the sum.
+    Unmask(Unmask),
     /// Turn the sum into the next release.
     Aggregate(Aggregate),
 }
@@ -23,15 +30,33 @@ pub enum Job {
 pub enum JobResult {
     /// Of [`Job::Add`].
     Added(Added),
+    /// Of [`Job::Unmask`].
+    Unmasked(Unmasked),
     /// Of [`Job::Aggregate`].
     Aggregated(Aggregated),
+}
+
+/// What updates are added into.
+pub(super) enum Tally {
+    /// Updates that the server reads.
+    Plain(Sum),
+    /// Updates that it cannot read.
+    Masked(Packed),
+}
+
+/// What a round's updates come to.
+pub(super) enum Total {
+    /// Their sum in a plain round.
+    Plain(Sum),
+    /// What was in the sum of a masked one.
+    Opened(Decoded),
 }
 
 /// One update on its way into the sum; it owns the sum meanwhile.
 pub struct Add {
     pub(super) round: Round,
     pub(super) client: ClientId,
-    pub(super) sum: Sum,
+    pub(super) tally: Tally,
     pub(super) update: Bytes,
     pub(super) weight: u32,
     pub(super) loss: f32,
@@ -41,14 +66,41 @@ pub struct Add {
 pub struct Added {
     pub(super) round: Round,
     pub(super) client: ClientId,
-    pub(super) sum: Sum,
+    pub(super) tally: Tally,
     pub(super) outcome: Result<(), Fault>,
+}
+
+/// A masked sum and what removes its masks.
+pub struct Unmask {
+    pub(super) round: Round,
+    pub(super) opener: Opener,
+    pub(super) sum: Packed,
+}
+
+/// What removes the masks of a round from its sum, and what reads it then.
+pub(super) struct Opener {
+    pub(super) unmask: secagg::Unmask,
+    pub(super) codec: Arc<Codec>,
+}
+
+/// The masked sum again, what was in it, and who revealed something that was not its share.
+pub struct Unmasked {
+    pub(super) round: Round,
+    /// As it was: another try may have more shares.
+    pub(super) sum: Packed,
+    pub(super) outcome: Result<Opened, Fault>,
+}
+
+/// What was in a masked sum.
+pub(super) struct Opened {
+    pub(super) decoded: Decoded,
+    pub(super) liars: Vec<ClientId>,
 }
 
 /// A sum on its way to a release.
 pub struct Aggregate {
     pub(super) round: Round,
-    pub(super) sum: Sum,
+    pub(super) total: Total,
     pub(super) weights: Bytes,
     pub(super) layout: UpdateLayout,
     pub(super) strategy: Box<dyn Strategy>,
@@ -69,6 +121,7 @@ impl Job {
     pub fn run(self) -> JobResult {
         match self {
             Job::Add(add) => JobResult::Added(add.run()),
+            Job::Unmask(unmask) => JobResult::Unmasked(unmask.run()),
             Job::Aggregate(aggregate) => JobResult::Aggregated(aggregate.run()),
         }
     }
@@ -76,18 +129,40 @@ impl Job {
 
 impl Add {
     fn run(self) -> Added {
-        let Self { round, client, mut sum, update, weight, loss } = self;
+        let Self { round, client, mut tally, update, weight, loss } = self;
         // The offered checksum says which update is resumed; that the bytes are the client's own, TLS says.
-        let outcome = sum.add(&update, weight, loss);
-        Added { round, client, sum, outcome }
+        let outcome = match &mut tally {
+            Tally::Plain(sum) => sum.add(&update, weight, loss),
+            Tally::Masked(sum) => Packed::from_bytes(&update, sum.len()).map(|update| sum.add_assign(&update)),
+        };
+        Added { round, client, tally, outcome }
+    }
+}
+
+impl Unmask {
+    fn run(self) -> Unmasked {
+        let Self { round, opener, sum } = self;
+        Unmasked { round, outcome: opener.open(sum.clone()), sum }
+    }
+}
+
+impl Opener {
+    fn open(self, mut sum: Packed) -> Result<Opened, Fault> {
+        let Self { unmask, codec } = self;
+        let liars = unmask.run(&mut sum)?.liars;
+        let decoded =
+            codec.decode(&sum, unmask.survivors.len()).map_err(|error| Fault::Malformed(error.to_string()))?;
+        Ok(Opened { decoded, liars: liars.into_iter().map(|i| unmask.roster.client(i).clone()).collect() })
     }
 }
 
 impl Aggregate {
     fn run(self) -> Aggregated {
-        let Self { round, sum, weights, layout, mut strategy } = self;
-        let (mean, updates, weight) = (sum.mean(), sum.updates(), sum.examples());
-        drop(sum);
+        let Self { round, total, weights, layout, mut strategy } = self;
+        let (mean, updates, weight) = match total {
+            Total::Plain(sum) => (sum.mean(), sum.updates(), sum.examples()),
+            Total::Opened(decoded) => (decoded.mean, decoded.updates, decoded.weight),
+        };
         let mut next = floats(&weights);
         strategy.step(&mut next, &layout.mean(&mean, updates));
         let companion = layout.companion(strategy.control(), &mean, weight);
@@ -119,4 +194,4 @@ macro_rules! opaque_debug {
 }
 
 // Vectors of weights have no place in a log.
-opaque_debug!(Add, Added, Aggregate, Aggregated);
+opaque_debug!(Add, Added, Unmask, Unmasked, Aggregate, Aggregated);

@@ -4,15 +4,18 @@
 //! [`Output::Wait`]. It writes all `Persist` of such a drain before any `Send` leaves.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::config::RoundConfig;
 use crate::fault::Fault;
-use crate::ids::{BlobId, ClientId, Round, Version};
-use crate::message::{CHUNK, PROTOCOL, Role, ToClient, ToServer};
+use crate::ids::{BlobId, ClientId, Digest, Round, Version};
+use crate::message::{Assignment, CHUNK, PROTOCOL, Role, ToClient, ToServer};
 use crate::record::{Outcome, Record, Release, RoundRecord, Snapshot};
-use crate::seed::Seed;
+use crate::secagg::Roll;
+use crate::seed::{Label, Seed};
 use crate::strategy::Strategy;
 use crate::time::Instant;
 use crate::update::{Sections, UpdateLayout};
@@ -20,11 +23,18 @@ use crate::update::{Sections, UpdateLayout};
 mod collecting;
 mod evaluating;
 mod job;
+mod keying;
+mod masks;
+mod open;
 mod phase;
+mod resume;
 mod selecting;
+mod sharing;
+mod unmasking;
 
 use evaluating::Evaluating;
 pub use job::{Job, JobResult};
+use open::Open;
 use phase::{Phase, Step};
 
 /// What happens to a coordinator.
@@ -75,6 +85,10 @@ pub enum Event {
     Refused(ClientId, Fault),
     /// A cohort was selected.
     Opened(Round, Vec<ClientId>),
+    /// A client has trained and advertised its keys: the round, the client, how many have, how many still may.
+    Ready(Round, ClientId, usize, usize),
+    /// So many updates are in the sum, and their clients are asked to remove the masks.
+    Unmasking(Round, usize),
     /// An update is in the sum: the round, the client, how many there are, how many are wanted.
     Counted(Round, ClientId, usize, usize),
     /// A new global model.
@@ -89,6 +103,7 @@ pub enum Event {
 pub struct Coordinator {
     config: RoundConfig,
     seed: Seed,
+    roll: Arc<dyn Roll + Send + Sync>,
     foundation: Held,
     weights: Held,
     companion: Option<Held>,
@@ -134,9 +149,10 @@ enum Peer {
 impl Coordinator {
     /// A coordinator that goes on from `saved`.
     ///
-    /// `seed` decides selections and training seeds: OS entropy when deployed, the scenario's seed in a simulation.
-    pub fn new(config: RoundConfig, saved: Snapshot, seed: Seed) -> Self {
-        let Snapshot { foundation, release, last_round, evaluating } = saved;
+    /// `seed` decides selections and training seeds: OS entropy when deployed, the scenario's seed in a simulation. `roll`
+    /// is who is enrolled: a masked round takes keys of nobody else.
+    pub fn new(config: RoundConfig, saved: Snapshot, seed: Seed, roll: Arc<dyn Roll + Send + Sync>) -> Self {
+        let Snapshot { foundation, release, last_round, evaluating, masked } = saved;
         let Release { version, weights, strategy: state, companion, .. } = release;
         // Drivers refuse a model that does not fit before they come here; without its shape there are no moments.
         let without = Sections { extra: config.strategy.extra(), moments: None };
@@ -152,9 +168,10 @@ impl Coordinator {
             None if version.0 >= config.rounds => Phase::Finished,
             None => Phase::selecting(),
         };
-        Self {
+        let mut coordinator = Self {
             config,
             seed,
+            roll,
             foundation: Held::new(foundation),
             weights: Held::new(weights),
             companion: companion.map(Held::new),
@@ -166,7 +183,11 @@ impl Coordinator {
             phase,
             out: VecDeque::new(),
             bytes_down,
+        };
+        if let (Phase::Selecting(_), Some(masked)) = (&coordinator.phase, masked) {
+            coordinator.resume(masked);
         }
+        coordinator
     }
 
     /// Takes in one thing that happened.
@@ -257,7 +278,8 @@ impl Coordinator {
             }
             (_, Peer::New) => Err(Fault::Unsolicited("a message before checking in")),
             (ToServer::Fetch { digest, offset }, _) => {
-                let all = [&self.weights, &self.foundation].into_iter().chain(&self.companion);
+                let roster = self.phase.masked().map(|(_, masks)| masks.blob());
+                let all = [&self.weights, &self.foundation].into_iter().chain(&self.companion).chain(roster);
                 let held = all.into_iter().find(|held| held.id.digest == digest);
                 let bytes = held.map(|held| held.bytes.clone()).ok_or(Fault::NoSuchBlob)?;
                 let start = usize::try_from(offset)
@@ -269,8 +291,12 @@ impl Coordinator {
                 self.send(client, ToClient::Chunk { digest, offset, bytes: chunk });
                 Ok(())
             }
-            (ToServer::Offer { round, update, examples, loss }, _) => {
-                self.offered(client, round, collecting::Offer { update, examples, loss })
+            (ToServer::Ready { round, keys }, _) => self.ready(client, round, keys),
+            (ToServer::Shares { round, shares }, _) => self.shared(client, round, shares),
+            (ToServer::Confirm { round, signature }, _) => self.confirmed(client, round, signature),
+            (ToServer::Revealed { round, shares }, _) => self.revealed(client, round, shares),
+            (ToServer::Offer { round, update, visible }, _) => {
+                self.offered(client, round, collecting::Offer { update, visible })
             }
             (ToServer::Part { round, offset, bytes }, _) => self.part(now, client, round, offset, &bytes),
             (ToServer::Decline { round, reason }, _) => self.declined(client, round, &reason),
@@ -286,17 +312,20 @@ impl Coordinator {
     /// Tells a client that has just checked in what it may have missed.
     fn greet(&mut self, now: Instant, client: &ClientId) {
         match &self.phase {
+            Phase::Keying(_) => self.greet_keying(now, client),
+            Phase::Sharing(_) => self.greet_sharing(now, client),
             Phase::Collecting(_) => self.greet_collecting(now, client),
+            Phase::Unmasking(_) => self.greet_unmasking(now, client),
             Phase::Evaluating(_) => self.greet_evaluating(client),
             Phase::Finished => self.send(client, ToClient::Finished { version: self.version }),
             Phase::Idle(_) | Phase::Selecting(_) | Phase::Aggregating(_) => {}
-            Phase::Keying(never) | Phase::Sharing(never) | Phase::Unmasking(never) => match *never {},
         }
     }
 
     fn finished(&mut self, now: Instant, result: JobResult) {
         match result {
-            JobResult::Added(added) => self.added(added),
+            JobResult::Added(added) => self.added(now, added),
+            JobResult::Unmasked(unmasked) => self.unmasked(now, unmasked),
             JobResult::Aggregated(aggregated) => self.aggregated(now, aggregated),
         }
     }
@@ -309,11 +338,13 @@ impl Coordinator {
                 Phase::Idle(until) if until <= now => Step::Go(Phase::selecting()),
                 Phase::Idle(until) => Step::Stay(Phase::Idle(until)),
                 Phase::Selecting(selecting) => self.try_select(now, selecting),
+                Phase::Keying(keying) => self.try_fix_roster(now, keying),
+                Phase::Sharing(sharing) => self.try_end_sharing(now, sharing),
                 Phase::Collecting(collecting) => self.try_close(now, collecting),
+                Phase::Unmasking(unmasking) => self.try_unmask(now, unmasking),
                 Phase::Aggregating(aggregating) => Step::Stay(Phase::Aggregating(aggregating)),
                 Phase::Evaluating(evaluating) => self.try_finish_evaluation(now, evaluating),
                 Phase::Finished => Step::Stay(Phase::Finished),
-                Phase::Keying(never) | Phase::Sharing(never) | Phase::Unmasking(never) => match never {},
             };
             match moved {
                 Step::Go(next) => self.phase = next,
@@ -326,17 +357,68 @@ impl Coordinator {
     }
 
     fn stop(&mut self, now: Instant) {
+        const WHY: &str = "stopped by the operator";
         match std::mem::replace(&mut self.phase, Phase::Finished) {
+            Phase::Keying(keying) => drop(self.abort(now, keying.open, Vec::new(), WHY)),
+            Phase::Sharing(sharing) => drop(self.abort(now, sharing.open, Vec::new(), WHY)),
             Phase::Collecting(collecting) => {
-                self.abort(now, collecting, "stopped by the operator");
+                let (open, counted, _) = collecting.finish();
+                self.abort(now, open, counted, WHY);
             }
+            Phase::Unmasking(unmasking) => drop(self.abort(now, unmasking.open, Vec::new(), WHY)),
             Phase::Aggregating(aggregating) => self.persist_round(aggregating.record),
             Phase::Evaluating(evaluating) => self.persist_round(evaluating.record),
             Phase::Idle(_) | Phase::Selecting(_) | Phase::Finished => {}
-            Phase::Keying(never) | Phase::Sharing(never) | Phase::Unmasking(never) => match never {},
         }
         self.phase = Phase::Finished;
         self.event(Event::Finished(self.version));
+    }
+
+    /// What a round's training seeds come from, and what it draws in public.
+    fn round_seed(&self, round: Round) -> Seed {
+        self.seed.derive(Label::Training, &round.0.to_le_bytes())
+    }
+
+    /// One client's part in a round.
+    fn assignment(&self, round: Round, time_left: Duration) -> ToClient {
+        ToClient::Train(self.task(round, time_left))
+    }
+
+    fn task(&self, round: Round, time_left: Duration) -> Assignment {
+        let mut plan = self.config.plan.clone();
+        plan.learning_rate = plan.rate(self.version.0, self.config.rounds);
+        Assignment {
+            round,
+            plan,
+            seed: self.round_seed(round).number(),
+            foundation: self.foundation.id,
+            release: self.weights.id,
+            companion: self.companion.as_ref().map(|held| held.id),
+            sections: self.sections,
+            secure: self.config.secure.clone(),
+            time_left_ms: time_left.as_millis() as u64,
+        }
+    }
+
+    /// What a round asks for in one digest; keys are signed for it.
+    fn promise(&self, round: Round) -> Digest {
+        self.task(round, Duration::ZERO).promise()
+    }
+
+    /// Ends a round without a release; its sum is dropped with it.
+    fn abort(&mut self, now: Instant, open: Open, counted: Vec<ClientId>, why: &str) -> Phase {
+        self.dismiss(open.round, open.cohort.iter());
+        let outcome = Outcome::Aborted(why.to_owned());
+        let record = open.into_record(now, outcome, counted, self.bytes_down);
+        self.persist_round(record);
+        Phase::Idle(now + self.config.pause)
+    }
+
+    /// Tells clients that a round is over, so that they stop working for it and forget what they kept.
+    fn dismiss<'a>(&mut self, round: Round, clients: impl Iterator<Item = &'a ClientId>) {
+        for client in clients {
+            self.send(client, ToClient::Over { round });
+        }
     }
 
     fn persist_round(&mut self, mut record: RoundRecord) {

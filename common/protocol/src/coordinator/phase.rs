@@ -1,10 +1,13 @@
 //! A phase is a type: what is true of a round at a moment is what its phase holds, and leaving it drops that.
 
-use std::convert::Infallible;
-
 use super::collecting::Collecting;
 use super::evaluating::{Aggregating, Evaluating};
+use super::keying::Keying;
+use super::masks::Masks;
+use super::open::Open;
 use super::selecting::Selecting;
+use super::sharing::Sharing;
+use super::unmasking::Unmasking;
 use crate::config::RoundConfig;
 use crate::ids::ClientId;
 use crate::time::Instant;
@@ -12,28 +15,24 @@ use crate::time::Instant;
 /// Where the open round is.
 ///
 /// ```text
-///            ┌────────────────────────── below the threshold ◄───┐
-///            ▼                                                    │
-/// Idle ─► Selecting ─► Collecting ─► Aggregating ─► Evaluating ─► Selecting | Finished
-///                   └► Keying ─► Sharing ─► (Collecting) ─► Unmasking ─► (Aggregating)
+///            ┌────────────────────── below a threshold ◄────────────────────┐
+///            ▼                                                              │
+/// Idle ─► Selecting ─► Keying ─► Sharing ─► Collecting ─► Unmasking ─► Aggregating ─► Evaluating ─► Selecting | Finished
+///                   └─────── plain ──────►            └───── plain ───►
 /// ```
-///
-/// Plain averaging never enters the phases of the second line. They are uninhabited until masks exist: the compiler
-/// proves that nobody can be in them.
-#[expect(dead_code, reason = "the phases of masking have their place, and nobody can be in them yet")]
 pub(super) enum Phase {
     /// Resting until a moment after a round that came to nothing.
     Idle(Instant),
     /// Waiting for enough clients.
     Selecting(Selecting),
-    /// Clients advertise their keys for one round.
-    Keying(Masks),
+    /// Clients train and advertise the keys that they will mask with.
+    Keying(Keying),
     /// Clients share their secrets with their neighbours.
-    Sharing(Masks),
-    /// Clients train and upload.
+    Sharing(Sharing),
+    /// Clients upload; in a plain round they train first.
     Collecting(Collecting),
     /// Survivors reveal what removes the masks of the sum.
-    Unmasking(Masks),
+    Unmasking(Box<Unmasking>),
     /// The sum becomes a release.
     Aggregating(Aggregating),
     /// Clients score the release.
@@ -50,9 +49,6 @@ pub(super) enum Step {
     Stay(Phase),
 }
 
-/// Nothing yet: a masked round cannot be configured.
-pub(super) type Masks = Infallible;
-
 impl Phase {
     pub(super) fn selecting() -> Self {
         Self::Selecting(Selecting::default())
@@ -62,11 +58,23 @@ impl Phase {
         match self {
             Self::Idle(_) => "idle",
             Self::Selecting(_) => "selecting",
+            Self::Keying(_) => "keying",
+            Self::Sharing(_) => "sharing",
             Self::Collecting(_) => "collecting",
+            Self::Unmasking(_) => "unmasking",
             Self::Aggregating(_) => "aggregating",
             Self::Evaluating(_) => "evaluating",
             Self::Finished => "finished",
-            Self::Keying(never) | Self::Sharing(never) | Self::Unmasking(never) => match *never {},
+        }
+    }
+
+    /// The masked round that is open, once its roster is fixed.
+    pub(super) fn masked(&self) -> Option<(&Open, &Masks)> {
+        match self {
+            Self::Sharing(sharing) => Some((&sharing.open, &sharing.masks)),
+            Self::Collecting(collecting) => Some((&collecting.open, collecting.masks.as_ref()?)),
+            Self::Unmasking(unmasking) => Some((&unmasking.open, &unmasking.masks)),
+            _ => None,
         }
     }
 
@@ -75,11 +83,13 @@ impl Phase {
         match self {
             Self::Idle(until) => Some(*until),
             Self::Selecting(selecting) => selecting.deadline(config),
+            Self::Keying(keying) => Some(keying.deadline),
+            Self::Sharing(sharing) => Some(sharing.deadline),
+            Self::Unmasking(unmasking) => (!unmasking.is_busy()).then_some(unmasking.deadline),
             Self::Collecting(collecting) if collecting.is_adding() => None,
             Self::Collecting(collecting) => Some(collecting.next_deadline(config)),
             Self::Aggregating(_) | Self::Finished => None,
             Self::Evaluating(evaluating) => Some(evaluating.deadline),
-            Self::Keying(never) | Self::Sharing(never) | Self::Unmasking(never) => match *never {},
         }
     }
 

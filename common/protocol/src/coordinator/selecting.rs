@@ -3,6 +3,8 @@
 use rand::seq::SliceRandom;
 
 use super::collecting::Collecting;
+use super::keying::Keying;
+use super::open::Open;
 use super::phase::{Phase, Step};
 use super::{Coordinator, Event, Peer};
 use crate::config::RoundConfig;
@@ -39,13 +41,17 @@ impl Coordinator {
         self.bytes_down = 0;
         let cohort = self.draw(self.round, candidates);
         self.event(Event::Opened(self.round, cohort.clone()));
-        let collecting =
-            Collecting::open(self.round, cohort.clone(), now, &self.config, self.layout().bytes());
+        let (round, deadline) = (self.round, now + self.config.training);
+        let message = self.assignment(round, self.config.training);
         for client in &cohort {
-            let message = self.assignment(now, &collecting);
-            self.send(client, message);
+            self.send(client, message.clone());
         }
-        Step::Go(Phase::Collecting(collecting))
+        let open = Open::new(round, cohort, now);
+        Step::Go(if self.config.is_masked() {
+            Phase::Keying(Keying::new(open, deadline, self.promise(round)))
+        } else {
+            Phase::Collecting(Collecting::plain(open, &self.config, self.layout().bytes()))
+        })
     }
 
     /// A cohort: sorted candidates, shuffled by the round's own seed, cut, sorted.

@@ -1,13 +1,24 @@
 //! Slow work of a client: pure functions that a driver runs where blocking is allowed.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
-use crate::ids::{BlobId, UpdateId};
-use crate::message::{Assignment, Examination};
+use crate::encoding::Contribution;
+use crate::fault::Fault;
+use crate::ids::{BlobId, ClientId, Digest, UpdateId};
+use crate::message::{Assignment, Examination, Visible};
+use crate::secagg::keys::statement;
+use crate::secagg::{
+    Holding, Identity, Joining, Member, Revealed, Roll, Roster, RoundSecrets, RoundSeed, SealedShare, Session,
+    Signature, Subset,
+};
+use crate::secure::SecurePlan;
+use crate::seed::{Label, Seed};
 use crate::trainer::{EvaluateTask, LocalEvaluation, TrainTask, Trainer};
 use crate::update::UpdateLayout;
 
-/// The blobs that a piece of work needs: their names, or their contents.
+/// The blobs that a piece of work with a model needs: their names, or their contents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Materials<T> {
     /// The foundation checkpoint.
@@ -18,21 +29,43 @@ pub struct Materials<T> {
     pub companion: Option<T>,
 }
 
-impl<T> Materials<T> {
+/// The blobs that a piece of work needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Needs<T> {
+    /// None.
+    Nothing,
+    /// The roster of a masked round.
+    Roster(T),
+    /// A model.
+    Model(Materials<T>),
+}
+
+impl<T> Needs<T> {
     /// All of them, in the order in which they are fetched.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        [&self.foundation, &self.release].into_iter().chain(&self.companion)
+        let (first, second, third) = match self {
+            Needs::Nothing => (None, None, None),
+            Needs::Roster(roster) => (Some(roster), None, None),
+            Needs::Model(Materials { foundation, release, companion }) => {
+                (Some(foundation), Some(release), companion.as_ref())
+            }
+        };
+        first.into_iter().chain(second).chain(third)
     }
 
     /// The same with each name replaced by what `load` gives for it.
     ///
     /// # Errors
     /// The first one of `load`.
-    pub fn try_map<U, E>(self, mut load: impl FnMut(T) -> Result<U, E>) -> Result<Materials<U>, E> {
-        Ok(Materials {
-            foundation: load(self.foundation)?,
-            release: load(self.release)?,
-            companion: self.companion.map(load).transpose()?,
+    pub fn try_map<U, E>(self, mut load: impl FnMut(T) -> Result<U, E>) -> Result<Needs<U>, E> {
+        Ok(match self {
+            Needs::Nothing => Needs::Nothing,
+            Needs::Roster(roster) => Needs::Roster(load(roster)?),
+            Needs::Model(Materials { foundation, release, companion }) => Needs::Model(Materials {
+                foundation: load(foundation)?,
+                release: load(release)?,
+                companion: companion.map(load).transpose()?,
+            }),
         })
     }
 }
@@ -51,18 +84,29 @@ impl From<&Examination> for Materials<BlobId> {
     }
 }
 
-/// Work for a thread that may block; the driver adds the materials and the trainer.
-#[derive(Clone, Debug)]
+/// What a client works with: its nights and its name in the federation.
+#[derive(Clone, Copy)]
+pub struct Hands<'a> {
+    /// Nights and a network.
+    pub trainer: &'a dyn Trainer,
+    /// Its enrolled key.
+    pub identity: &'a dyn Identity,
+    /// Who else is enrolled.
+    pub roll: &'a dyn Roll,
+}
+
+/// Work for a thread that may block; the driver adds what it needs.
 pub enum Job {
     /// Train for a round.
-    Train {
-        /// What the server asks for.
-        assignment: Assignment,
-        /// This client's own seed.
-        seed: u64,
-        /// What the last update that counted left behind.
-        memory: Option<Bytes>,
-    },
+    Train(Train),
+    /// Check the roster, and share this client's secrets among its neighbours.
+    Share(Share),
+    /// Mask the update.
+    Mask(Mask),
+    /// Sign who survived.
+    Confirm(Confirm),
+    /// Check what the others signed, and reveal this client's part of the masks.
+    Reveal(Reveal),
     /// Score a release.
     Examine {
         /// What the server asks for.
@@ -72,70 +116,254 @@ pub enum Job {
     },
 }
 
-/// What a [`Job`] gave.
-#[derive(Debug)]
-pub enum JobResult {
-    /// Of [`Job::Train`].
-    Trained(Assignment, Result<Update, String>),
-    /// Of [`Job::Examine`].
-    Examined(Examination, Result<LocalEvaluation, String>),
-}
-
-/// An update, ready to travel.
-pub struct Update {
-    pub(super) bytes: Bytes,
-    pub(super) id: UpdateId,
-    pub(super) examples: u32,
-    pub(super) loss: f32,
-    /// What stays here once the update counts.
+/// Of [`Job::Train`].
+pub struct Train {
+    pub(super) assignment: Assignment,
+    pub(super) client: ClientId,
+    /// What the last update that counted left behind.
     pub(super) memory: Option<Bytes>,
+    /// What this round's masks are made of; none in a plain round.
+    pub(super) secrets: Option<RoundSeed>,
 }
 
-impl std::fmt::Debug for Update {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Update").field("examples", &self.examples).finish_non_exhaustive()
+impl Train {
+    /// What the server asks for.
+    pub fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// What the last update that counted left behind.
+    pub fn memory(&self) -> Option<&Bytes> {
+        self.memory.as_ref()
     }
 }
 
+/// Of [`Job::Share`].
+pub struct Share {
+    pub(super) roster: BlobId,
+    pub(super) secrets: RoundSeed,
+    pub(super) plan: SecurePlan,
+    pub(super) joining: Joining,
+}
+
+/// Of [`Job::Mask`].
+pub struct Mask {
+    pub(super) promise: Digest,
+    pub(super) session: Box<Session>,
+    pub(super) present: Subset,
+    pub(super) shares: Vec<(u32, SealedShare)>,
+    pub(super) codec: Recipe,
+    pub(super) update: Bytes,
+    pub(super) visible: Visible,
+}
+
+/// What an update is encoded by.
+pub(super) struct Recipe {
+    pub(super) plan: SecurePlan,
+    pub(super) layout: UpdateLayout,
+    /// The number that the assignment carries.
+    pub(super) public: u64,
+    /// How this client rounds; the server may know it.
+    pub(super) rounding: Seed,
+}
+
+/// Of [`Job::Confirm`].
+pub struct Confirm {
+    pub(super) promise: Digest,
+    pub(super) holding: Box<Holding>,
+    pub(super) statement: Vec<u8>,
+}
+
+/// Of [`Job::Reveal`].
+pub struct Reveal {
+    pub(super) promise: Digest,
+    pub(super) holding: Box<Holding>,
+    pub(super) signatures: BTreeMap<u32, Signature>,
+}
+
+/// What a [`Job`] gave.
+pub enum JobResult {
+    /// Of [`Job::Train`].
+    Trained(Assignment, Box<Update>),
+    /// Of [`Job::Share`].
+    Shared(Digest, Box<Session>, Vec<(u32, SealedShare)>),
+    /// Of [`Job::Mask`], with those whose shares did not open.
+    Masked(Digest, Box<Holding>, Bytes, Vec<Fault>),
+    /// Of [`Job::Confirm`].
+    Confirmed(Digest, Box<Holding>, Signature),
+    /// Of [`Job::Reveal`].
+    Revealed(Digest, Box<Holding>, Vec<Revealed>),
+    /// Of [`Job::Examine`].
+    Examined(Examination, LocalEvaluation),
+    /// It could not be done.
+    Failed(Receipt, String),
+}
+
+/// What a job was for, to be able to say that it failed when it is gone.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Receipt {
+    /// A training.
+    Train(Assignment),
+    /// A step of a masked round.
+    Step(Digest),
+    /// An evaluation.
+    Examine(Examination),
+}
+
+impl Receipt {
+    /// The result when the work could not be done.
+    pub fn failed(self, why: impl Into<String>) -> JobResult {
+        JobResult::Failed(self, why.into())
+    }
+}
+
+/// What training gave, ready to travel or to be masked.
+pub struct Update {
+    pub(super) bytes: Bytes,
+    pub(super) id: UpdateId,
+    pub(super) visible: Visible,
+    /// What stays here once the update counts.
+    pub(super) memory: Option<Bytes>,
+    /// The round's keys, signed; none in a plain round.
+    pub(super) keys: Option<Member>,
+}
+
+// Vectors of weights and secrets have no place in a log.
+macro_rules! opaque_debug {
+    ($($name:ty: $($kind:ident)|+),*) => {$(
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self {$(Self::$kind { .. } => stringify!($kind)),+})
+            }
+        }
+    )*};
+}
+
+opaque_debug!(
+    Job: Train | Share | Mask | Confirm | Reveal | Examine,
+    JobResult: Trained | Shared | Masked | Confirmed | Revealed | Examined | Failed
+);
+
 impl Job {
     /// The blobs that the driver has to load from its cache.
-    pub fn materials(&self) -> Materials<BlobId> {
+    pub fn needs(&self) -> Needs<BlobId> {
         match self {
-            Job::Train { assignment, .. } => assignment.into(),
-            Job::Examine { examination, .. } => examination.into(),
+            Job::Train(train) => Needs::Model((&train.assignment).into()),
+            Job::Examine { examination, .. } => Needs::Model(examination.into()),
+            Job::Share(share) => Needs::Roster(share.roster),
+            Job::Mask(_) | Job::Confirm(_) | Job::Reveal(_) => Needs::Nothing,
+        }
+    }
+
+    /// What it is for, for a driver that cannot even begin it, or that sees it panic.
+    pub fn receipt(&self) -> Receipt {
+        match self {
+            Job::Train(train) => Receipt::Train(train.assignment.clone()),
+            Job::Share(share) => Receipt::Step(share.joining.assignment),
+            Job::Mask(mask) => Receipt::Step(mask.promise),
+            Job::Confirm(confirm) => Receipt::Step(confirm.promise),
+            Job::Reveal(reveal) => Receipt::Step(reveal.promise),
+            Job::Examine { examination, .. } => Receipt::Examine(examination.clone()),
         }
     }
 
     /// Does the work.
-    pub fn run(self, trainer: &dyn Trainer, materials: Materials<Bytes>) -> JobResult {
-        match self {
-            Job::Train { assignment, seed, memory } => {
-                let result = train(&assignment, seed, memory, trainer, materials);
-                JobResult::Trained(assignment, result)
+    pub fn run(self, hands: Hands<'_>, needs: Needs<Bytes>) -> JobResult {
+        let receipt = self.receipt();
+        let done = match (self, needs) {
+            (Job::Train(train), Needs::Model(materials)) => train.run(hands, materials),
+            (Job::Share(share), Needs::Roster(roster)) => share.run(hands.roll, &roster),
+            (Job::Mask(mask), _) => mask.run(),
+            (Job::Confirm(confirm), _) => Ok(confirm.run(hands.identity)),
+            (Job::Reveal(reveal), _) => reveal.run(hands.roll),
+            (Job::Examine { examination, memory }, Needs::Model(materials)) => {
+                examine(examination, memory, hands.trainer, materials)
             }
-            Job::Examine { examination, memory } => {
-                let (version, plan) = (examination.version, examination.plan.clone());
-                let checked = plan.check().map_err(|e| e.to_string());
-                let Materials { foundation, release: weights, .. } = materials;
-                let task = EvaluateTask { version, plan, foundation, weights, memory };
-                let result = checked.and_then(|()| trainer.evaluate(&task).map_err(|e| e.to_string()));
-                JobResult::Examined(examination, result)
-            }
-        }
+            _ => Err("the driver brought other blobs than the work needs".into()),
+        };
+        done.unwrap_or_else(|why| receipt.failed(why))
     }
+}
 
-    /// The result when the driver cannot even begin, for example because its cache cannot be read.
-    pub fn fail(self, why: String) -> JobResult {
-        match self {
-            Job::Train { assignment, .. } => JobResult::Trained(assignment, Err(why)),
-            Job::Examine { examination, .. } => JobResult::Examined(examination, Err(why)),
-        }
+impl Train {
+    fn run(self, hands: Hands<'_>, materials: Materials<Bytes>) -> Result<JobResult, String> {
+        let Self { assignment, client, memory, secrets } = self;
+        let keys = secrets.map(|seed| {
+            let advertisement = RoundSecrets::new(&seed).advertisement();
+            let (round, promise) = (assignment.round, assignment.promise());
+            let statement = statement(round, &client, &advertisement, &promise);
+            let signature = Signature(hands.identity.sign(&statement));
+            let certificate = hands.identity.certificate().clone();
+            Member { client: client.clone(), certificate, advertisement, signature }
+        });
+        let update = train(&assignment, &client, memory, hands.trainer, materials)?;
+        Ok(JobResult::Trained(assignment, Box::new(Update { keys, ..update })))
     }
+}
+
+impl Share {
+    fn run(self, roll: &dyn Roll, roster: &[u8]) -> Result<JobResult, String> {
+        let Self { secrets, plan, joining, .. } = self;
+        let join = || {
+            let roster = Roster::from_bytes(roster)?;
+            let parameters = plan.parameters(roster.size());
+            Session::join(&secrets, roster, parameters, roll, &joining)
+        };
+        let session = join().map_err(|fault| format!("this round's roster: {fault}"))?;
+        let shares = session.shares();
+        Ok(JobResult::Shared(joining.assignment, Box::new(session), shares))
+    }
+}
+
+impl Mask {
+    fn run(self) -> Result<JobResult, String> {
+        let Self { promise, session, present, shares, codec, update, visible } = self;
+        let members = session.roster().size();
+        let (holding, faults) = session.receive(present, shares).map_err(|fault| fault.to_string())?;
+        let Recipe { plan, layout, public, rounding } = codec;
+        let codec = plan.codec(layout, members, &plan.public(public)).map_err(|error| error.to_string())?;
+        let Visible { examples, loss } = visible;
+        let contribution =
+            Contribution { update: &update, examples, loss, evaluation: None, residual: None };
+        let encoded = codec.encode(&contribution, &rounding).map_err(|fault| fault.to_string())?;
+        let mut packed = encoded.packed;
+        holding.mask(&mut packed);
+        Ok(JobResult::Masked(promise, Box::new(holding), packed.to_bytes().into(), faults))
+    }
+}
+
+impl Confirm {
+    fn run(self, identity: &dyn Identity) -> JobResult {
+        let Self { promise, holding, statement } = self;
+        JobResult::Confirmed(promise, holding, Signature(identity.sign(&statement)))
+    }
+}
+
+impl Reveal {
+    fn run(self, roll: &dyn Roll) -> Result<JobResult, String> {
+        let Self { promise, holding, signatures } = self;
+        let shares = holding.reveal(&signatures, roll).map_err(|fault| fault.to_string())?;
+        Ok(JobResult::Revealed(promise, holding, shares))
+    }
+}
+
+fn examine(
+    examination: Examination,
+    memory: Option<Bytes>,
+    trainer: &dyn Trainer,
+    materials: Materials<Bytes>,
+) -> Result<JobResult, String> {
+    let (version, plan) = (examination.version, examination.plan.clone());
+    plan.check().map_err(|error| error.to_string())?;
+    let Materials { foundation, release: weights, .. } = materials;
+    let task = EvaluateTask { version, plan, foundation, weights, memory };
+    let evaluation = trainer.evaluate(&task).map_err(|error| error.to_string())?;
+    Ok(JobResult::Examined(examination, evaluation))
 }
 
 fn train(
     assignment: &Assignment,
-    seed: u64,
+    client: &ClientId,
     memory: Option<Bytes>,
     trainer: &dyn Trainer,
     materials: Materials<Bytes>,
@@ -148,6 +376,7 @@ fn train(
     let beside = layout.read(companion.as_ref()).map_err(|fault| format!("the companion: {fault}"))?;
     let pulls = plan.invariance.is_some_and(|invariance| round.0 >= invariance.from_round);
     let moments = beside.moments.filter(|_| pulls);
+    let seed = training_seed(assignment, client).number();
     let task = TrainTask {
         round,
         plan,
@@ -160,7 +389,12 @@ fn train(
         memory,
     };
     let mut update = trainer.train(&task).map_err(|e| e.to_string())?;
-    let (examples, loss, memory) = (update.examples, update.loss, update.memory.take());
+    let (visible, memory) = (Visible { examples: update.examples, loss: update.loss }, update.memory.take());
     let bytes = layout.pack(update).map_err(|e| e.to_string())?;
-    Ok(Update { id: UpdateId::of(&bytes), bytes, examples, loss, memory })
+    Ok(Update { id: UpdateId::of(&bytes), bytes, visible, memory, keys: None })
+}
+
+/// A client's own chance in a round; the server knows it.
+pub(super) fn training_seed(assignment: &Assignment, client: &ClientId) -> Seed {
+    Seed::from_number(assignment.seed).derive(Label::Client, client.as_str().as_bytes())
 }

@@ -13,14 +13,20 @@ use bytes::Bytes;
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Round, Version};
 use crate::memory::Memory;
-use crate::message::{Assignment, CHUNK, Examination, PROTOCOL, REASON, Role, ToClient, ToServer};
-use crate::seed::{Label, Seed};
+use crate::message::{Assignment, CHUNK, Examination, PROTOCOL, REASON, Role, ToClient, ToServer, Visible};
+use crate::seed::Seed;
 use crate::time::Instant;
 use crate::trainer::LocalEvaluation;
 
+mod guard;
 mod job;
+mod part;
 
-pub use job::{Job, JobResult, Materials, Update};
+use guard::Guard;
+pub use job::{
+    Confirm, Hands, Job, JobResult, Mask, Materials, Needs, Receipt, Reveal, Share, Train, Update,
+};
+use part::Part;
 
 /// Chunks asked for ahead of what has arrived.
 const WINDOW: u64 = 4 * CHUNK as u64;
@@ -60,9 +66,9 @@ pub enum Output {
     /// Say with [`Input::Cached`] what the cache has of this blob, after all `Persist` before it. A complete blob
     /// with a wrong digest is thrown away and counts as nothing.
     Lookup(BlobId),
-    /// Keep these bytes in place of those before, whole or not at all, for [`Participant::new`] after a restart. They are
-    /// this client's own and never leave it.
-    Remember(Bytes),
+    /// Keep these bytes in place of those before, whole or not at all, for [`Participant::new`] after a restart, and have
+    /// them on the disk before anything that is wanted later. They are this client's own and never leave it.
+    Remember(Keep, Bytes),
     /// Send this, if connected.
     Send(ToServer),
     /// Run this on a thread that may block, and bring the result back as [`Input::Finished`].
@@ -71,6 +77,49 @@ pub enum Output {
     Event(Event),
     /// Nothing more until this moment, or until something happens.
     Wait(Option<Instant>),
+}
+
+/// What a client keeps on its disk beside blobs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// What training leaves behind from round to round.
+    Memory,
+    /// The secrets of the open round. They are to be readable by nobody else.
+    Secrets,
+}
+
+impl Kept {
+    /// After [`Output::Remember`].
+    pub fn set(&mut self, keep: Keep, bytes: Bytes) {
+        match keep {
+            Keep::Memory => self.memory = Some(bytes),
+            Keep::Secrets => self.secrets = Some(bytes),
+        }
+    }
+}
+
+/// What a client's disk has of an earlier life.
+#[derive(Clone, Default)]
+pub struct Kept {
+    /// Of [`Keep::Memory`].
+    pub memory: Option<Bytes>,
+    /// Of [`Keep::Secrets`].
+    pub secrets: Option<Bytes>,
+}
+
+/// What a client allows, whatever the server asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Whether the server may see this client's update by itself.
+    pub danger_plain_aggregation: bool,
+    /// Fewest clients that a masked sum has to be of. At least 3: with two, each knows the other's.
+    pub min_cohort: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { danger_plain_aggregation: false, min_cohort: 3 }
+    }
 }
 
 /// What a person may want to know.
@@ -103,7 +152,12 @@ pub enum Event {
 pub struct Participant {
     id: ClientId,
     role: Role,
+    policy: Policy,
     memory: Memory,
+    guard: Guard,
+    /// Where secrets come from, and how many rounds have had some.
+    seed: Seed,
+    drawn: u64,
     link: Link,
     task: Task,
     /// A job is with the driver; its result may be for a task that has been replaced since.
@@ -125,26 +179,37 @@ enum Link {
 }
 
 /// What the server last asked for.
-#[derive(Clone, PartialEq, Debug)]
 enum Work {
     Train(Assignment),
     Examine(Examination),
+    /// Share secrets with those on the roster.
+    Join(Box<Part>, BlobId),
 }
 
 impl Work {
     /// What to fetch, in order.
     fn blobs(&self) -> Vec<BlobId> {
-        let materials = match self {
-            Work::Train(assignment) => Materials::from(assignment),
-            Work::Examine(examination) => Materials::from(examination),
-        };
-        materials.iter().copied().collect()
+        match self {
+            Work::Train(assignment) => Needs::Model(Materials::from(assignment)).iter().copied().collect(),
+            Work::Examine(examination) => Needs::Model(Materials::from(examination)).iter().copied().collect(),
+            Work::Join(_, roster) => vec![*roster],
+        }
     }
 
     fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Work::Train(a), Work::Train(b)) => a.same_work(b),
-            (a, b) => a == b,
+            (Work::Examine(a), Work::Examine(b)) => a == b,
+            (Work::Join(part, _), Work::Train(b)) => part.assignment.same_work(b),
+            _ => false,
+        }
+    }
+
+    fn round(&self) -> Option<Round> {
+        match self {
+            Work::Train(assignment) => Some(assignment.round),
+            Work::Join(part, _) => Some(part.assignment.round),
+            Work::Examine(_) => None,
         }
     }
 }
@@ -160,16 +225,36 @@ enum Task {
     /// All blobs are there; the job runs, or will as soon as an older one is done.
     Working(Work),
     /// The update is offered, uploaded or counted; kept until the server says that the round is over.
-    Holding { assignment: Assignment, update: Update },
+    Holding { assignment: Assignment, update: Box<Update> },
+    /// The same in a masked round.
+    Masking(Box<Part>),
+}
+
+impl Task {
+    /// The round that it is for.
+    fn round(&self) -> Option<Round> {
+        match self {
+            Task::Idle => None,
+            Task::Gathering { work, .. } | Task::Fetching { work, .. } | Task::Working(work) => work.round(),
+            Task::Holding { assignment, .. } => Some(assignment.round),
+            Task::Masking(part) => Some(part.assignment.round),
+        }
+    }
 }
 
 impl Participant {
     /// The participant of client `id`, with what [`Output::Remember`] last gave to the disk.
-    pub fn new(id: ClientId, role: Role, memory: Option<&Bytes>) -> Self {
+    ///
+    /// `seed` makes this client's masks: OS entropy when deployed, the scenario's seed in a simulation.
+    pub fn new(id: ClientId, role: Role, policy: Policy, kept: &Kept, seed: Seed) -> Self {
         Self {
             id,
             role,
-            memory: Memory::restore(memory),
+            policy,
+            memory: Memory::restore(kept.memory.as_ref()),
+            guard: Guard::restore(kept.secrets.as_ref()),
+            seed,
+            drawn: 0,
             link: Link::Down,
             task: Task::Idle,
             busy: false,
@@ -216,7 +301,7 @@ impl Participant {
         match self.link {
             Link::Down => false,
             Link::Silent => true,
-            Link::Up => matches!(self.task, Task::Fetching { .. } | Task::Holding { .. }),
+            Link::Up => matches!(self.task, Task::Fetching { .. } | Task::Holding { .. } | Task::Masking(_)),
         }
     }
 
@@ -230,20 +315,18 @@ impl Participant {
             ToClient::Train(assignment) => self.take_on(Work::Train(assignment)),
             ToClient::Evaluate(examination) => self.take_on(Work::Examine(examination)),
             ToClient::Chunk { digest, offset, bytes } => self.chunk(digest, offset, bytes),
+            ToClient::Share { round, roster } => self.share(round, roster),
+            ToClient::Mask { round, present, shares } => self.mask(round, present, shares),
             ToClient::Upload { round, offset } => self.upload(round, offset),
+            ToClient::Survivors { round, survivors } => self.survivors(round, &survivors),
+            ToClient::Reveal { round, signatures } => self.reveal(round, signatures),
             ToClient::Counted { round } => {
                 self.counted(round);
             }
             ToClient::Over { round } => {
-                let ours = match &self.task {
-                    Task::Gathering { work, .. } | Task::Fetching { work, .. } | Task::Working(work) => {
-                        matches!(work, Work::Train(a) if a.round == round)
-                    }
-                    Task::Holding { assignment, .. } => assignment.round == round,
-                    Task::Idle => false,
-                };
-                if ours {
+                if self.task.round() == Some(round) {
                     self.task = Task::Idle;
+                    self.forget();
                 }
             }
             ToClient::Finished { version } => {
@@ -257,12 +340,39 @@ impl Participant {
         self.send(ToServer::CheckIn { protocol: PROTOCOL, role: self.role });
     }
 
+    /// Whether the owner of this client lets it take part in this.
+    fn allows(&self, assignment: &Assignment) -> Result<(), String> {
+        match &assignment.secure {
+            Some(secure) => secure.check().map_err(|error| error.to_string()),
+            None if self.policy.danger_plain_aggregation => Ok(()),
+            None => Err("the server wants to see this hub's update by itself, and `danger_plain_aggregation = true` does \
+                         not allow it here"
+                .into()),
+        }
+    }
+
+    fn decline(&mut self, round: Round, why: String) {
+        self.task = Task::Idle;
+        self.send(ToServer::Decline { round, reason: why.chars().take(REASON).collect() });
+        self.event(Event::Declined(why));
+    }
+
     fn take_on(&mut self, work: Work) {
         match &self.task {
             Task::Gathering { work: old, .. } | Task::Fetching { work: old, .. } | Task::Working(old)
                 if old.same(&work) => {}
-            Task::Holding { assignment, .. } if Work::Train(assignment.clone()).same(&work) => self.offer(),
+            Task::Holding { assignment, .. } if matches!(&work, Work::Train(new) if assignment.same_work(new)) => {
+                self.offer();
+            }
+            Task::Masking(part) if matches!(&work, Work::Train(new) if part.assignment.same_work(new)) => {
+                self.offer();
+            }
             _ => {
+                if let Work::Train(assignment) = &work
+                    && let Err(why) = self.allows(assignment)
+                {
+                    return self.decline(assignment.round, why);
+                }
                 self.out.push_back(Output::Lookup(work.blobs()[0]));
                 self.task = Task::Gathering { work, next: 0 };
             }
@@ -299,12 +409,12 @@ impl Participant {
         }
         *have = end;
         self.out.push_back(Output::Persist { blob, offset, bytes });
-        if end == blob.len {
-            let (work, next) = (work.clone(), *next);
+        if end < blob.len {
+            return self.ask();
+        }
+        if let Task::Fetching { work, next, .. } = std::mem::replace(&mut self.task, Task::Idle) {
             self.out.push_back(Output::Lookup(blob));
             self.task = Task::Gathering { work, next };
-        } else {
-            self.ask();
         }
     }
 
@@ -336,19 +446,30 @@ impl Participant {
             return;
         }
         let Task::Working(work) = &self.task else { return };
-        let job = match work.clone() {
+        let job = match work {
             Work::Train(assignment) => {
-                let id = self.id.as_str().as_bytes();
-                let seed = Seed::from_number(assignment.seed).derive(Label::Client, id).number();
+                let assignment = assignment.clone();
                 self.out.push_back(Output::Event(Event::Training(assignment.round)));
                 let memory = self.memory.before(assignment.foundation.digest, assignment.round);
-                Job::Train { assignment, seed, memory }
+                let secrets = assignment.secure.is_some().then(|| self.secrets(assignment.promise()));
+                Job::Train(Train { assignment, client: self.id.clone(), memory, secrets })
             }
             Work::Examine(examination) => {
+                let examination = examination.clone();
                 let memory = self.memory.latest(examination.foundation.digest);
                 Job::Examine { examination, memory }
             }
+            Work::Join(part, roster) => {
+                let (promise, roster) = (part.promise, *roster);
+                let secrets = self.secrets(promise);
+                let Task::Working(Work::Join(part, _)) = &self.task else { return };
+                part.join(&self.id, roster, self.policy, secrets)
+            }
         };
+        self.run(job);
+    }
+
+    fn run(&mut self, job: Job) {
         self.busy = true;
         self.out.push_back(Output::Run(Box::new(job)));
     }
@@ -357,16 +478,35 @@ impl Participant {
         self.busy = false;
         self.progress = now;
         match (std::mem::replace(&mut self.task, Task::Idle), result) {
-            (Task::Working(Work::Train(assignment)), JobResult::Trained(done, result))
-                if assignment.same_work(&done) =>
-            {
-                self.trained(assignment, result);
+            (Task::Working(Work::Train(task)), JobResult::Trained(done, update)) if task.same_work(&done) => {
+                self.trained(task, update);
             }
-            (Task::Working(Work::Examine(examination)), JobResult::Examined(done, result))
-                if examination == done =>
+            (Task::Working(Work::Train(task)), JobResult::Failed(Receipt::Train(done), why))
+                if task.same_work(&done) =>
             {
-                self.examined(done.version, result);
+                self.decline(task.round, why);
             }
+            (Task::Working(Work::Examine(task)), JobResult::Examined(done, evaluation)) if task == done => {
+                self.examined(done.version, evaluation);
+            }
+            (Task::Working(Work::Examine(task)), JobResult::Failed(Receipt::Examine(done), why))
+                if task == done =>
+            {
+                let reason = why.chars().take(REASON).collect();
+                self.send(ToServer::DeclineEvaluation { version: done.version, reason });
+                self.event(Event::Declined(why));
+            }
+            (Task::Working(Work::Join(part, _)), JobResult::Shared(promise, session, shares))
+                if part.promise == promise =>
+            {
+                self.joined(part, session, shares);
+            }
+            (Task::Working(Work::Join(part, _)), JobResult::Failed(Receipt::Step(promise), why))
+                if part.promise == promise =>
+            {
+                self.decline(part.assignment.round, why);
+            }
+            (Task::Masking(part), result) => self.moved_on(part, result),
             // The result of a task that was replaced: start the new one.
             (task, _) => {
                 self.task = task;
@@ -375,51 +515,47 @@ impl Participant {
         }
     }
 
-    fn trained(&mut self, assignment: Assignment, result: Result<Update, String>) {
-        let round = assignment.round;
-        match result {
-            Ok(update) => {
-                self.event(Event::Trained { round, examples: update.examples, loss: update.loss });
-                self.task = Task::Holding { assignment, update };
-                self.offer();
-            }
-            Err(why) => {
-                self.send(ToServer::Decline { round, reason: why.chars().take(REASON).collect() });
-                self.event(Event::Declined(why));
-            }
-        }
+    fn trained(&mut self, assignment: Assignment, mut update: Box<Update>) {
+        let Visible { examples, loss } = update.visible;
+        self.event(Event::Trained { round: assignment.round, examples, loss });
+        self.task = match (assignment.secure.clone(), update.keys.take()) {
+            (Some(plan), Some(keys)) => Task::Masking(Box::new(Part::new(assignment, plan, update, keys))),
+            _ => Task::Holding { assignment, update },
+        };
+        self.offer();
     }
 
-    fn examined(&mut self, version: Version, result: Result<LocalEvaluation, String>) {
-        match result {
-            Ok(evaluation) => {
-                let LocalEvaluation { classes, confusion } = evaluation.clone();
-                // Told before it is sent: who hears of both sides hears that the server counted it after that.
-                self.event(Event::Evaluated(version, evaluation));
-                self.send(ToServer::Evaluated { version, classes, confusion });
-            }
-            Err(why) => {
-                let reason = why.chars().take(REASON).collect();
-                self.send(ToServer::DeclineEvaluation { version, reason });
-                self.event(Event::Declined(why));
-            }
-        }
+    fn examined(&mut self, version: Version, evaluation: LocalEvaluation) {
+        let LocalEvaluation { classes, confusion } = evaluation.clone();
+        // Told before it is sent: who hears of both sides hears that the server counted it after that.
+        self.event(Event::Evaluated(version, evaluation));
+        self.send(ToServer::Evaluated { version, classes, confusion });
     }
 
+    /// Says again where this client is in its round; the server answers with what comes next.
     fn offer(&mut self) {
-        if let Task::Holding { assignment, update } = &self.task {
-            let (round, id) = (assignment.round, update.id);
-            let (examples, loss) = (update.examples, update.loss);
-            self.send(ToServer::Offer { round, update: id, examples, loss });
+        match &self.task {
+            Task::Holding { assignment, update } => {
+                let (round, visible) = (assignment.round, Some(update.visible));
+                self.send(ToServer::Offer { round, update: update.id, visible });
+            }
+            Task::Masking(part) => {
+                let message = part.present();
+                self.send(message);
+            }
+            _ => {}
         }
     }
 
     fn upload(&mut self, round: Round, offset: u64) {
-        let Task::Holding { assignment, update } = &self.task else { return };
-        if assignment.round != round {
-            return;
-        }
-        let bytes = update.bytes.clone();
+        let bytes = match &self.task {
+            Task::Holding { assignment, update } if assignment.round == round => update.bytes.clone(),
+            Task::Masking(part) if part.assignment.round == round => match part.upload() {
+                Some(bytes) => bytes.clone(),
+                None => return,
+            },
+            _ => return,
+        };
         let start = usize::try_from(offset).map_or(bytes.len(), |start| start.min(bytes.len()));
         for from in (start..bytes.len()).step_by(CHUNK) {
             let part = bytes.slice(from..bytes.len().min(from + CHUNK));
@@ -428,14 +564,18 @@ impl Participant {
     }
 
     fn counted(&mut self, round: Round) {
-        let Task::Holding { assignment, update } = &mut self.task else { return };
+        let (assignment, update) = match &mut self.task {
+            Task::Holding { assignment, update } => (assignment, update),
+            Task::Masking(part) => (&mut part.assignment, &mut part.update),
+            _ => return,
+        };
         if assignment.round != round {
             return;
         }
         // Taken, so that a doubled message does not write twice.
         if let Some(after) = update.memory.take() {
             let saved = self.memory.commit(assignment.foundation.digest, round, after);
-            self.out.push_back(Output::Remember(saved));
+            self.out.push_back(Output::Remember(Keep::Memory, saved));
         }
         self.event(Event::Counted(round));
     }

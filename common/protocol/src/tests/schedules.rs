@@ -6,6 +6,7 @@ use super::world::{Action, World};
 use crate::config::FederationConfig;
 use crate::message::Role;
 use crate::plan::{Invariance, Optimiser, TrainPlan};
+use crate::secure::SecureConfig;
 use crate::strategy::StrategyConfig;
 
 /// Rules with a memory of their own, which has to survive crashes; the second sends it to clients and has them remember.
@@ -14,20 +15,21 @@ const RULES: [StrategyConfig; 2] = [
     StrategyConfig::Scaffold { rate: 1.0, population: 4 },
 ];
 
-fn config(strategy: StrategyConfig) -> FederationConfig {
+fn config(strategy: StrategyConfig, danger_plain_aggregation: bool) -> FederationConfig {
     FederationConfig {
         rounds: 3,
         cohort: 3,
         over_select: 1.3,
         min_clients: 3,
-        min_reports: 2,
+        min_reports: if danger_plain_aggregation { 2 } else { 3 },
         selection_seconds: 5.0,
         training_seconds: 90.0,
         evaluation_seconds: 20.0,
         stall_seconds: 15.0,
         pause_seconds: 3.0,
         upload_slots: 2,
-        danger_plain_aggregation: true,
+        danger_plain_aggregation,
+        secure: SecureConfig { patience_seconds: 20.0, ..SecureConfig::default() },
         strategy,
         average_late: 0.5,
         plan: TrainPlan {
@@ -41,9 +43,6 @@ fn config(strategy: StrategyConfig) -> FederationConfig {
 }
 
 const ROLES: [Role; 5] = [Role::Trains, Role::Trains, Role::Evaluates, Role::Trains, Role::Trains];
-
-/// Large enough for an update and a release of more than one chunk.
-const WEIGHTS: usize = 70_000;
 
 fn action() -> impl Strategy<Value = Action> {
     let who = 0usize..12;
@@ -65,8 +64,11 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn replay(actions: &[Action]) {
-    // The rule is part of the trace: a federation under each takes its time.
-    let mut world = World::new(config(RULES[actions.len() % RULES.len()]), &ROLES, WEIGHTS);
+    // The rule and whether updates are masked are part of the trace: a federation under each takes its time.
+    let (rule, plain) = (RULES[actions.len() % RULES.len()], actions.len() / 2 % 3 == 0);
+    // Plain updates and releases of more than one chunk, and masked ones.
+    let weights = if plain { 70_000 } else { 100_000 };
+    let mut world = World::new(config(rule, plain), &ROLES, weights);
     for action in actions {
         world.step(*action);
     }

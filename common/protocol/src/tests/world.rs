@@ -1,6 +1,7 @@
 //! A whole federation in one value: machines, links, disks, and the schedule that moves them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,13 +9,18 @@ use bytes::Bytes;
 use crate::checkpoint::{Checkpoint, FORMAT, Manifest, bytes_of, floats};
 use crate::config::FederationConfig;
 use crate::coordinator::{self, Coordinator};
+use crate::encoding::{Codec, Contribution};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, Round, UpdateId, Version};
 use crate::memory::Memory;
-use crate::message::{Role, ToClient, ToServer};
+use crate::message::{Role, ToClient, ToServer, Visible};
 use crate::moments::{Embedding, Moments};
-use crate::participant::{self, Participant};
-use crate::record::{Outcome, Record, RoundRecord, Snapshot};
+use crate::packed::Packed;
+use crate::participant::{self, Hands, Kept, Participant, Policy};
+use crate::record::{Masked, Outcome, Record, RoundRecord, Snapshot};
+use crate::secagg::{
+    Enrolled, Member, Roster, RoundSecrets, RoundSeed, SealedShare, Signature, SimulatedAuthority, Subset,
+};
 use crate::seed::{Label, Seed};
 use crate::strategy::Strategy;
 use crate::sum::{Sum, Weighting};
@@ -166,7 +172,8 @@ struct Hub {
     role: Role,
     machine: Participant,
     cache: BTreeMap<BlobId, Vec<u8>>,
-    memory: Option<Bytes>,
+    kept: Kept,
+    identity: Enrolled,
     jobs: VecDeque<participant::Job>,
     to_server: VecDeque<ToServer>,
     to_client: VecDeque<ToClient>,
@@ -176,6 +183,9 @@ struct Hub {
 /// The federation.
 pub(super) struct World {
     config: FederationConfig,
+    authority: SimulatedAuthority,
+    /// Restarts of anything, which change the entropy that machines get.
+    lives: u64,
     foundation: Bytes,
     weights: usize,
     now: Instant,
@@ -193,35 +203,48 @@ pub(super) struct World {
 
 const SEED: u64 = 11;
 
+/// A client's machine with the entropy of one of its lives.
+fn participant(id: &ClientId, role: Role, kept: &Kept, life: u64) -> Participant {
+    let policy = Policy { danger_plain_aggregation: true, ..Policy::default() };
+    let entropy = Seed::from_number(life).derive(Label::World, id.as_str().as_bytes());
+    Participant::new(id.clone(), role, policy, kept, entropy)
+}
+
 impl World {
     /// `roles.len()` clients and a model of `weights` weights.
     pub(super) fn new(config: FederationConfig, roles: &[Role], weights: usize) -> Self {
         let foundation = foundation();
         let start = Bytes::from(bytes_of(&vec![0.25; weights]));
         let snapshot = Snapshot::fresh(foundation.clone(), start);
-        let server = Coordinator::new(config.clone().check().unwrap(), snapshot, Seed::from_number(SEED));
+        let authority = SimulatedAuthority::new(Seed::from_number(SEED));
+        let roll = Arc::new(authority.roll());
+        let server = Coordinator::new(config.clone().check().unwrap(), snapshot, Seed::from_number(SEED), roll);
         let hubs = roles.iter().enumerate().map(|(i, role)| {
             let id: ClientId = format!("client-{i}").parse().unwrap();
             Hub {
-                machine: Participant::new(id.clone(), *role, None),
+                machine: participant(&id, *role, &Kept::default(), 0),
+                identity: authority.enrol(&id),
                 id,
                 role: *role,
                 cache: BTreeMap::new(),
-                memory: None,
+                kept: Kept::default(),
                 jobs: VecDeque::new(),
                 to_server: VecDeque::new(),
                 to_client: VecDeque::new(),
                 connected: false,
             }
         });
+        let hubs = hubs.collect();
         Self {
             config,
+            authority,
+            lives: 0,
             foundation,
             weights,
             now: Instant::default(),
             server,
             server_jobs: VecDeque::new(),
-            hubs: hubs.collect(),
+            hubs,
             kill_after_flush: false,
             disk: Vec::new(),
             refused: Vec::new(),
@@ -238,7 +261,7 @@ impl World {
     /// How often each client's own disk says that it has counted.
     pub(super) fn remembers(&self) -> Vec<u64> {
         let model = Digest::of(&self.foundation);
-        let count = |hub: &Hub| remembered(Memory::restore(hub.memory.as_ref()).latest(model).as_ref());
+        let count = |hub: &Hub| remembered(Memory::restore(hub.kept.memory.as_ref()).latest(model).as_ref());
         self.hubs.iter().map(count).collect()
     }
 
@@ -297,17 +320,19 @@ impl World {
         let hub = &mut self.hubs[who];
         if let Some(job) = hub.jobs.pop_front() {
             let load = |blob: BlobId| Ok::<_, ()>(Bytes::from(hub.cache[&blob].clone()));
-            let materials = job.materials().try_map(load).unwrap();
-            if let participant::Job::Train { assignment, memory, .. } = &job {
-                let count = remembered(memory.as_ref());
-                let before = self.begun.insert((hub.id.clone(), assignment.round), count);
+            let needs = job.needs().try_map(load).unwrap();
+            if let participant::Job::Train(train) = &job {
+                let count = remembered(train.memory());
+                let before = self.begun.insert((hub.id.clone(), train.assignment().round), count);
                 assert!(
                     before.is_none_or(|before| before == count),
                     "repeatable: {} trained otherwise",
                     hub.id
                 );
             }
-            let result = job.run(&Arithmetic { weights: self.weights }, materials);
+            let (trainer, roll) = (Arithmetic { weights: self.weights }, self.authority.roll());
+            let hands = Hands { trainer: &trainer, identity: &hub.identity, roll: &roll };
+            let result = job.run(hands, needs);
             self.trained += u32::from(matches!(result, participant::JobResult::Trained(..)));
             self.tell_client(who, participant::Input::Finished(result));
         }
@@ -334,8 +359,9 @@ impl World {
 
     fn kill_client(&mut self, who: usize) {
         self.cut(who);
+        self.lives += 1;
         let hub = &mut self.hubs[who];
-        hub.machine = Participant::new(hub.id.clone(), hub.role, hub.memory.as_ref());
+        hub.machine = participant(&hub.id, hub.role, &hub.kept, self.lives);
         hub.jobs.clear();
         // A torn write: the last blob lost its tail.
         if let Some(blob) = hub.cache.values_mut().next_back() {
@@ -348,7 +374,8 @@ impl World {
         let mut snapshot = Snapshot::fresh(self.foundation.clone(), start);
         self.disk.iter().cloned().for_each(|record| snapshot.apply(record));
         let config = self.config.clone().check().unwrap();
-        self.server = Coordinator::new(config, snapshot, Seed::from_number(SEED));
+        let roll = Arc::new(self.authority.roll());
+        self.server = Coordinator::new(config, snapshot, Seed::from_number(SEED), roll);
         self.server_jobs.clear();
         for who in 0..self.hubs.len() {
             let hub = &mut self.hubs[who];
@@ -378,7 +405,7 @@ impl World {
         let lies = [
             ToServer::CheckIn { protocol: n as u32, role: self.hubs[who].role },
             ToServer::Fetch { digest, offset: n as u64 },
-            ToServer::Offer { round, update, examples: n as u32, loss: f32::NAN },
+            ToServer::Offer { round, update, visible: Some(Visible { examples: n as u32, loss: f32::NAN }) },
             ToServer::Part { round, offset: (n % 5) as u64, bytes },
             ToServer::Evaluated {
                 version: Version(n as u64 % 3),
@@ -386,6 +413,10 @@ impl World {
                 confusion: vec![u32::MAX; n % 9],
             },
             ToServer::DeclineEvaluation { version: Version(n as u64 % 3), reason: "x".repeat(n) },
+            ToServer::Ready { round, keys: self.stranger(who) },
+            ToServer::Shares { round, shares: vec![(n as u32, SealedShare([n as u8; 80])); n % 5] },
+            ToServer::Confirm { round, signature: Signature([n as u8; 64]) },
+            ToServer::Revealed { round, shares: Vec::new() },
         ];
         let lie = lies[n / 11 % lies.len()].clone();
         self.say(who, lie);
@@ -404,8 +435,19 @@ impl World {
             ToClient::Upload { round, offset },
             ToClient::Counted { round },
             ToClient::Welcome { version: Version(n as u64) },
+            ToClient::Share { round, roster: BlobId { digest, len: n as u64 } },
+            ToClient::Mask { round, present: Subset::all(n as u32 % 9), shares: Vec::new() },
+            ToClient::Survivors { round, survivors: Subset::all(n as u32 % 9) },
+            ToClient::Reveal { round, signatures: BTreeMap::new() },
         ];
         self.tell_client(who, participant::Input::Message(lies[n / 7 % lies.len()].clone()));
+    }
+
+    /// Keys that nobody signed.
+    fn stranger(&self, who: usize) -> Member {
+        let advertisement = RoundSecrets::new(&RoundSeed::new([7; 32])).advertisement();
+        let (client, signature) = (self.hubs[who].id.clone(), Signature([7; 64]));
+        Member { client, certificate: Bytes::from_static(b"none"), advertisement, signature }
     }
 
     /// Lets a client say something that its machine would not.
@@ -462,7 +504,7 @@ impl World {
     fn last_release(&self) -> Version {
         let versions = self.disk.iter().filter_map(|record| match record {
             Record::Release(release) => Some(release.version),
-            Record::Round(_) => None,
+            Record::Round(_) | Record::Masked(..) => None,
         });
         versions.max().unwrap_or_default()
     }
@@ -486,7 +528,7 @@ impl World {
                     let have = cached.len() as u64;
                     hub.machine.handle(self.now, participant::Input::Cached(blob, have));
                 }
-                participant::Output::Remember(bytes) => hub.memory = Some(bytes),
+                participant::Output::Remember(keep, bytes) => hub.kept.set(keep, bytes),
                 participant::Output::Send(message) => {
                     if hub.connected {
                         hub.to_server.push_back(message);
@@ -536,7 +578,7 @@ impl World {
     pub(super) fn rounds(&self) -> Vec<&RoundRecord> {
         let rounds = self.disk.iter().filter_map(|record| match record {
             Record::Round(round) => Some((round.round, round)),
-            Record::Release(_) => None,
+            Record::Release(_) | Record::Masked(..) => None,
         });
         rounds.collect::<BTreeMap<_, _>>().into_values().collect()
     }
@@ -565,6 +607,7 @@ impl World {
                     assert_eq!(bytes_of(&weights), release.weights, "exact-sum: version {version}");
                     assert_eq!(companion, release.companion, "exact-companion: version {version}");
                 }
+                Record::Masked(..) => {}
                 Record::Round(round) => {
                     let cohort: BTreeSet<_> = round.cohort.iter().collect();
                     assert!(round.counted.iter().all(|c| cohort.contains(c)), "counted-in-cohort");
@@ -581,6 +624,19 @@ impl World {
         }
     }
 
+    /// The encoding of a masked round, from the roster on the disk, and nothing in it yet.
+    fn masked_sum(&self, round: &RoundRecord, layout: UpdateLayout, seed: u64) -> Option<(Codec, Packed)> {
+        let secure = self.config.clone().check().unwrap().secure?;
+        let rosters = self.disk.iter().filter_map(|record| match record {
+            Record::Masked(of, Masked::Roster(roster)) if *of == round.round => Some(roster),
+            _ => None,
+        });
+        let roster = Roster::from_bytes(rosters.last().expect("a-release-has-its-roster")).unwrap();
+        let codec = secure.codec(layout, roster.size(), &secure.public(seed)).unwrap();
+        let sum = Packed::zero(codec.words());
+        Some((codec, sum))
+    }
+
     /// `exact-sum`: the release from the updates of exactly those who were counted, each once; and what goes beside it.
     fn recompute(
         &self,
@@ -591,16 +647,29 @@ impl World {
     ) -> Option<Bytes> {
         let mut sum = Sum::new(layout.numbers());
         let seed = Seed::from_number(SEED).derive(Label::Training, &round.round.0.to_le_bytes()).number();
+        let mut masked = self.masked_sum(round, layout, seed);
         for client in &round.counted {
-            let mine = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes()).number();
+            let own = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes());
+            let mine = own.number();
             let count = self.begun[&(client.clone(), round.round)];
             let hands = Arithmetic { weights: self.weights };
             let update = hands.update(mine, count, rule.control(), layout.sections());
             let weight = if self.config.weighting == Weighting::Uniform { 1 } else { update.examples };
-            sum.add(&layout.pack(update).unwrap(), weight, 1.0).unwrap();
+            let (examples, bytes) = (update.examples, layout.pack(update).unwrap());
+            if let Some((codec, sum)) = &mut masked {
+                let update = Contribution { update: &bytes, examples, loss: 1.0, evaluation: None, residual: None };
+                sum.add_assign(&codec.encode(&update, &own.derive(Label::Rounding, &[])).unwrap().packed);
+            }
+            sum.add(&bytes, weight, 1.0).unwrap();
         }
-        let mean = sum.mean();
-        rule.step(weights, &layout.mean(&mean, sum.updates()));
-        layout.companion(rule.control(), &mean, sum.examples())
+        let (mean, weight) = match masked {
+            None => (sum.mean(), sum.examples()),
+            Some((codec, sum)) => {
+                let decoded = codec.decode(&sum, round.counted.len() as u32).unwrap();
+                (decoded.mean, decoded.weight)
+            }
+        };
+        rule.step(weights, &layout.mean(&mean, round.counted.len() as u32));
+        layout.companion(rule.control(), &mean, weight)
     }
 }
