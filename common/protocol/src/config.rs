@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Manifest;
 use crate::fault::ConfigError;
-use crate::ids::Version;
+use crate::ids::{Round, Version};
 use crate::plan::{Optimiser, Personalisation, TrainPlan};
+use crate::robust::{Gather, RobustConfig, Voters};
 use crate::secure::{SecureConfig, SecurePlan};
+use crate::seed::{Label, Seed};
 use crate::strategy::{LateAverage, Strategy, StrategyConfig};
 use crate::sum::{MAX_UPDATES, Weighting};
-use crate::update::Sections;
+use crate::update::{Extra, Sections};
 
 /// Reads any of our TOML files.
 ///
@@ -61,6 +63,11 @@ pub struct FederationConfig {
     pub min_reports: u32,
     /// How much one client weighs: `examples` or `uniform`.
     pub weighting: Weighting,
+    /// How updates become one; everything but the mean has to see them, or the sums of `groups`. Default `mean`.
+    pub robust: RobustConfig,
+    /// Random groups into which a round's clients are dealt, each summed on its own, for `robust` to combine: the server sees
+    /// every group's sum, and a client is hidden among its group only. Default 1, one sum of everybody.
+    pub groups: u32,
     /// Seconds that a selection waits for more clients once `min_clients` are there. Default 10.
     pub selection_seconds: f64,
     /// Seconds from selection to the round's deadline: download, training and upload. Default 3600.
@@ -97,6 +104,8 @@ impl Default for FederationConfig {
             min_clients: 3,
             min_reports: 3,
             weighting: Weighting::Examples,
+            robust: RobustConfig::default(),
+            groups: 1,
             selection_seconds: 10.0,
             training_seconds: 3600.0,
             evaluation_seconds: 600.0,
@@ -122,6 +131,8 @@ pub struct RoundConfig {
     pub(crate) min_clients: usize,
     pub(crate) min_reports: usize,
     pub(crate) weighting: Weighting,
+    pub(crate) robust: RobustConfig,
+    pub(crate) groups: usize,
     pub(crate) selection: Duration,
     pub(crate) training: Duration,
     pub(crate) evaluation: Duration,
@@ -190,6 +201,28 @@ impl FederationConfig {
         )?;
         self.plan.check()?;
         self.strategy.check()?;
+        let invited = (f64::from(self.cohort) * self.over_select).ceil() as usize;
+        self.robust.check(&Voters {
+            reports: self.min_reports as usize..=invited,
+            groups: self.groups as usize,
+            masked: !self.danger_plain_aggregation,
+        })?;
+        need(
+            self.danger_plain_aggregation || self.groups == 1,
+            "groups",
+            "masked rounds have one sum in this version: groups need `danger_plain_aggregation = true`"
+                .into(),
+        )?;
+        need(
+            self.robust.is_mean()
+                || (self.strategy.extra() == Extra::Nothing && self.plan.invariance.is_none()),
+            "robust",
+            format!(
+                "{} judges changes of weights: neither `plan.invariance` nor the strategies scaffold and fed-nova, which \
+                 send more than those, go with it",
+                self.robust.name()
+            ),
+        )?;
         if let StrategyConfig::Scaffold { population, .. } = self.strategy {
             need(
                 population >= self.cohort,
@@ -225,10 +258,12 @@ impl FederationConfig {
         Ok(RoundConfig {
             rounds: self.rounds,
             cohort: self.cohort as usize,
-            invited: (f64::from(self.cohort) * self.over_select).ceil() as usize,
+            invited,
             min_clients: self.min_clients as usize,
             min_reports: self.min_reports as usize,
             weighting: self.weighting,
+            robust: self.robust,
+            groups: self.groups as usize,
             selection: seconds("selection_seconds", self.selection_seconds, 0.0)?,
             training: seconds("training_seconds", self.training_seconds, 0.1)?,
             evaluation: seconds("evaluation_seconds", self.evaluation_seconds, 0.1)?,
@@ -254,6 +289,11 @@ impl RoundConfig {
     /// Releases to make.
     pub fn rounds(&self) -> u64 {
         self.rounds
+    }
+
+    /// What a plain round keeps of updates of `len` numbers; `seed` is the server's.
+    pub fn gather(&self, len: usize, round: Round, seed: &Seed) -> Gather {
+        Gather::new(len, &self.robust, self.groups, seed.derive(Label::Groups, &round.0.to_le_bytes()))
     }
 
     /// The server's rule for `len` weights, after `done` releases.
@@ -332,7 +372,29 @@ mod tests {
         let sgd = |momentum| TrainPlan { optimiser: Optimiser::Sgd { momentum }, ..TrainPlan::default() };
         let pulled = Some(Invariance { weight: 0.1, from_round: 2 });
         let invariant = TrainPlan { invariance: pulled, ..TrainPlan::default() };
-        let cases: [(&str, FederationConfig); 12] = [
+        let krum = RobustConfig::Krum { fraction: 0.4 };
+        let median = || RobustConfig::Median {};
+        let cases: [(&str, FederationConfig); 19] = [
+            ("robust.fraction", FederationConfig { robust: krum, ..plain() }),
+            ("groups", FederationConfig { robust: median(), groups: 3, ..plain() }),
+            ("groups", FederationConfig { groups: 0, ..plain() }),
+            ("groups", FederationConfig { robust: median(), ..FederationConfig::default() }),
+            (
+                "groups",
+                FederationConfig {
+                    robust: median(),
+                    groups: 3,
+                    cohort: 9,
+                    min_reports: 9,
+                    min_clients: 9,
+                    ..FederationConfig::default()
+                },
+            ),
+            ("robust", FederationConfig { robust: median(), plan: invariant.clone(), ..plain() }),
+            (
+                "robust",
+                FederationConfig { robust: median(), strategy: scaffold(8), plan: sgd(0.0), ..plain() },
+            ),
             ("plan.optimiser", FederationConfig { strategy: scaffold(8), ..plain() }),
             ("plan.optimiser", FederationConfig { strategy: scaffold(8), plan: sgd(0.9), ..plain() }),
             ("strategy.population", FederationConfig { strategy: scaffold(7), plan: sgd(0.0), ..plain() }),
