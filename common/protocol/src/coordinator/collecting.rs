@@ -1,7 +1,7 @@
 //! Collection: clients offer what they have, upload in turn, and are added to the sum.
 //!
 //! Memory stays at one sum plus `upload_slots` updates, however many clients there are: an offer is announced first
-//! and waits for a slot. In a plain round clients train here too; in a masked one they have done so before, and what
+//! and waits for a slot; a robust rule in a plain round keeps every update besides. In a plain round clients train here too; in a masked one they have done so before, and what
 //! they upload says nothing by itself.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,7 +18,8 @@ use crate::config::RoundConfig;
 use crate::fault::Fault;
 use crate::ids::{ClientId, Round, UpdateId};
 use crate::message::{CHUNK, ToClient, Visible};
-use crate::sum::{MAX_EXAMPLES, Sum, Weighting};
+use crate::robust::Gather;
+use crate::sum::{MAX_EXAMPLES, Weighting};
 use crate::time::Instant;
 
 /// What a client says of its update before it sends it.
@@ -71,11 +72,10 @@ enum Adder {
 
 impl Collecting {
     /// Plain updates of `update_len` bytes, from everybody who was selected.
-    pub(super) fn plain(open: Open, config: &RoundConfig, update_len: u64) -> Self {
+    pub(super) fn plain(open: Open, config: &RoundConfig, update_len: u64, gather: Gather) -> Self {
         let deadline = open.opened + config.training;
         let members = open.cohort.clone();
-        let tally = Tally::Plain(Sum::new(update_len as usize / 4));
-        Self::new(open, members, deadline, update_len, tally, None)
+        Self::new(open, members, deadline, update_len, Tally::Plain(gather), None)
     }
 
     /// Masked updates from everybody who has shared its secrets. Nobody trains any more: it ends when nothing has come in

@@ -9,9 +9,9 @@ use crate::encoding::{Codec, Decoded};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Round};
 use crate::packed::Packed;
+use crate::robust::{Gather, Gathered};
 use crate::secagg;
 use crate::strategy::Strategy;
-use crate::sum::Sum;
 use crate::update::UpdateLayout;
 
 /// Work for a thread that may block.
@@ -39,15 +39,15 @@ pub enum JobResult {
 /// What updates are added into.
 pub(super) enum Tally {
     /// Updates that the server reads.
-    Plain(Sum),
+    Plain(Gather),
     /// Updates that it cannot read.
     Masked(Packed),
 }
 
 /// What a round's updates come to.
 pub(super) enum Total {
-    /// Their sum in a plain round.
-    Plain(Sum),
+    /// Updates of a plain round, or their sum.
+    Plain(Gather),
     /// What was in the sum of a masked one.
     Opened(Decoded),
 }
@@ -132,7 +132,7 @@ impl Add {
         let Self { round, client, mut tally, update, weight, loss } = self;
         // The offered checksum says which update is resumed; that the bytes are the client's own, TLS says.
         let outcome = match &mut tally {
-            Tally::Plain(sum) => sum.add(&update, weight, loss),
+            Tally::Plain(gather) => gather.add(&client, &update, weight, loss),
             Tally::Masked(sum) => Packed::from_bytes(&update, sum.len()).map(|update| sum.add_assign(&update)),
         };
         Added { round, client, tally, outcome }
@@ -160,7 +160,10 @@ impl Aggregate {
     fn run(self) -> Aggregated {
         let Self { round, total, weights, layout, mut strategy } = self;
         let (mean, updates, weight) = match total {
-            Total::Plain(sum) => (sum.mean(), sum.updates(), sum.examples()),
+            Total::Plain(gather) => {
+                let Gathered { mean, updates, weight, verdicts: _ } = gather.finish();
+                (mean, updates, weight)
+            }
             Total::Opened(decoded) => (decoded.mean, decoded.updates, decoded.weight),
         };
         let mut next = floats(&weights);

@@ -50,7 +50,9 @@ impl Coordinator {
         Step::Go(if self.config.is_masked() {
             Phase::Keying(Keying::new(open, deadline, self.promise(round)))
         } else {
-            Phase::Collecting(Collecting::plain(open, &self.config, self.layout().bytes()))
+            let layout = self.layout();
+            let gather = self.config.gather(layout.numbers(), round, &self.seed);
+            Phase::Collecting(Collecting::plain(open, &self.config, layout.bytes(), gather))
         })
     }
 

@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::ids::{Round, UpdateId};
 use crate::message::{CHUNK, Role, ToServer, Visible};
 use crate::plan::{Invariance, TrainPlan};
+use crate::robust::RobustConfig;
 use crate::record::{Outcome, Record};
 
 fn config(clients: u32) -> FederationConfig {
@@ -114,6 +115,25 @@ fn collecting_of(weights: usize) -> World {
     (0..3).for_each(|who| world.step(Action::Deliver(2 * who)));
     assert_eq!(world.server().phase(), "collecting");
     world
+}
+
+#[test]
+fn a_rule_that_is_chosen_makes_the_release() {
+    let release = |robust, crash| {
+        let config = FederationConfig { robust, min_reports: 3, ..config(3) };
+        let mut world = World::new(config, &[Role::Trains; 3], 10);
+        if crash {
+            (0..3).for_each(|who| world.step(Action::Connect(who)));
+            (0..40).for_each(|link| world.step(Action::Deliver(link % 6)));
+            world.step(Action::KillServer);
+        }
+        world.settle();
+        assert_eq!(world.server().version().0, 2);
+        world.server().weights().clone()
+    };
+    let median = release(RobustConfig::Median {}, false);
+    assert_eq!(median, release(RobustConfig::Median {}, true));
+    assert_ne!(median, release(RobustConfig::Mean {}, false));
 }
 
 #[test]
