@@ -11,6 +11,7 @@
 //! * [`federate`] runs the federations of all folds and seeds, [`baselines`] and [`time_only`] make the other rows of the
 //!   table, [`merge`] reads four stages as fewer, [`study`] is all of it, with one summary;
 //! * [`personal`] asks what is best for the same people later: the own data, everybody's, or both;
+//! * [`attack`] makes clients lie, [`poisoning`] asks what that costs under each rule that bears liars;
 //! * [`probe`] tells people apart by [`regression`], [`invariance`] what it costs to prevent that;
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint
 //!   ([`model_file`]) on any folder;
@@ -18,6 +19,7 @@
 //! * [`bench`](mod@bench) and [`memory`] measure; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
 
 pub mod agenda;
+pub mod attack;
 pub mod baselines;
 pub mod bench;
 pub mod blobs;
@@ -34,6 +36,7 @@ pub mod merge;
 pub mod model_file;
 pub mod network;
 pub mod personal;
+pub mod poisoning;
 pub mod pretrain;
 pub mod probe;
 pub mod progress;

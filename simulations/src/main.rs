@@ -19,6 +19,7 @@ use somnus_sim::evaluate::evaluate as score;
 use somnus_sim::federate::Means;
 use somnus_sim::model_file::Model;
 use somnus_sim::personal;
+use somnus_sim::poisoning;
 use somnus_sim::pretrain::{Loaded, Pretraining};
 use somnus_sim::progress::Progress;
 use somnus_sim::scenario::Scenario;
@@ -91,6 +92,11 @@ fn study(
     let people = People::of(&scenario, data)?;
     if let Some(config) = scenario.personal.clone() {
         let findings = personal::run(scenario, &config, &origin, people, means, start, Progress::new)?;
+        return report(out, findings.summary);
+    }
+    if let Some(config) = scenario.poisoning.clone() {
+        let findings = poisoning::run(scenario, &config, &origin, people, means, start, Progress::new)?;
+        writeln!(std::io::stdout(), "{}", poisoning::table(&findings.cells))?;
         return report(out, findings.summary);
     }
     if let Some(sweep) = scenario.invariance.clone() {

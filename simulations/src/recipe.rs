@@ -12,9 +12,11 @@ use somnus_protocol::ids::ClientId;
 use somnus_protocol::message::Role;
 use somnus_protocol::record::Snapshot;
 use somnus_protocol::seed::Seed;
+use somnus_protocol::trainer::Trainer;
 use somnus_signals::PersonId;
 use somnus_signals::split::Fold;
 
+use crate::attack::Crew;
 use crate::cohort::People;
 use crate::federation::{Client, Federation};
 use crate::scenario::Scenario;
@@ -46,7 +48,8 @@ pub enum RecipeError {
     Checkpoint(#[from] CheckpointError),
 }
 
-/// The federation of one fold and seed. Training people train and are scored; held-out people are only scored.
+/// The federation of one fold and seed. Training people train and are scored, some of them lie if the scenario wants that;
+/// held-out people are only scored.
 ///
 /// # Errors
 /// [`RecipeError`] naming the key, the tensor or the night.
@@ -58,14 +61,23 @@ pub fn recipe(
     seed: u64,
 ) -> Result<Recipe, RecipeError> {
     let shared = Foundations::default();
+    let nights = |person: &PersonId| -> Vec<NightPart> {
+        people.nights_of(person).cloned().map(NightPart::whole).collect()
+    };
+    let hands = |person: &PersonId, train| -> Arc<dyn Trainer> {
+        Arc::new(NightTrainer::new(scenario.device, train, nights(person)).sharing(&shared))
+    };
+    let crew = scenario
+        .attack
+        .as_ref()
+        .map(|attack| Crew::recruit(attack, scenario.task, &fold.train, seed, nights, &hands));
     let client = |person: &PersonId, role| {
-        let parts: Vec<NightPart> = people.nights_of(person).cloned().map(NightPart::whole).collect();
-        let train = if role == Role::Trains { parts.clone() } else { Vec::new() };
-        Client {
-            id: client_id(person),
-            role,
-            trainer: Arc::new(NightTrainer::new(scenario.device, train, parts).sharing(&shared)),
-        }
+        let train = if role == Role::Trains { nights(person) } else { Vec::new() };
+        let trainer = match &crew {
+            Some(crew) => crew.trainer(person, train, &hands),
+            None => hands(person, train),
+        };
+        Client { id: client_id(person), role, trainer }
     };
     let mut clients: Vec<Client> = fold.train.iter().map(|person| client(person, Role::Trains)).collect();
     clients.extend(fold.test.iter().map(|person| client(person, Role::Evaluates)));

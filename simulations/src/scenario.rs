@@ -9,9 +9,11 @@ use somnus_protocol::fault::ConfigError;
 use somnus_signals::synthetic::SyntheticConfig;
 use somnus_signals::{NightRules, Task};
 
+use crate::attack::AttackConfig;
 use crate::invariance::Sweep;
 use crate::network::WorldConfig;
 use crate::personal::PersonalConfig;
+use crate::poisoning::PoisoningConfig;
 use crate::start::Origin;
 
 /// What `somnus-sim demo` runs.
@@ -74,6 +76,13 @@ pub struct Scenario {
     /// In place of all that: what is best for the same people later. See [`crate::personal`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub personal: Option<PersonalConfig>,
+    /// Some of the training people lie: `kind` and `fraction`. See [`crate::attack`]. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attack: Option<AttackConfig>,
+    /// In place of the usual table: what lies cost under each rule that bears liars. See [`crate::poisoning`]. Default
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poisoning: Option<PoisoningConfig>,
     /// Delays, speeds and failures.
     #[serde(default)]
     pub world: WorldConfig,
@@ -264,12 +273,16 @@ impl Scenario {
                 );
             }
         }
+        if let Some(attack) = &self.attack {
+            attack.check(self.task, &self.federation)?;
+        }
+        if let Some(poisoning) = &self.poisoning {
+            poisoning.check(self)?;
+        }
         self.net.check().or_else(|error| refuse("net", error.to_string()))?;
         self.world.check()?;
-        // Cohort and thresholds are the fold's when everybody takes part.
-        let federation =
-            if self.everyone { for_everyone(&self.federation, 1) } else { self.federation.clone() };
-        federation.check().map(drop).map_err(|error| match error {
+        // Cohort and thresholds are the fold's when everybody takes part, and so is what a robust rule needs of them.
+        self.federation_of(MANY).check().map(drop).map_err(|error| match error {
             ConfigError::Value { key, why } => ConfigError::Value { key: format!("federation.{key}"), why },
             other => other,
         })
@@ -281,6 +294,9 @@ impl Scenario {
         if self.everyone { for_everyone(&self.federation, training) } else { self.federation.clone() }
     }
 }
+
+/// People enough for every rule.
+pub(crate) const MANY: usize = 1000;
 
 fn for_everyone(federation: &FederationConfig, people: usize) -> FederationConfig {
     let people = u32::try_from(people).unwrap_or(u32::MAX);
@@ -330,6 +346,8 @@ mod tests {
             "personal-smoke",
             "invariance",
             "slpdb",
+            "poisoning",
+            "poisoning-smoke",
         ] {
             assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
         }
@@ -392,6 +410,14 @@ mod tests {
             ),
             (base.to_owned() + "[personal.fine_tuning]\nsteps = 0\n", "`personal.fine_tuning`"),
             (base.to_owned() + "plan = { personal = 'head' }\n[personal]\n", "`federation.plan.personal`"),
+            (base.to_owned() + "[attack]\nkind = 'sign-flip'\nfraction = 1.0\n", "`attack.fraction`"),
+            (base.to_owned() + "[attack]\nkind = 'bribe'\nfraction = 0.1\n", "unknown variant `bribe`"),
+            (
+                base.to_owned() + "robust = { kind = 'krum', fraction = 0.6 }\n",
+                "`federation.robust.fraction`",
+            ),
+            (base.to_owned() + "[poisoning]\nfractions = [0.0]\n", "`poisoning.fractions`"),
+            (base.to_owned() + "[poisoning]\nrules = [{ kind = 'median', group = 5 }]\n", "`group`"),
             (base.replace("= true", "= false"), "`federation.danger_plain_aggregation`"),
         ];
         for (text, expected) in cases {

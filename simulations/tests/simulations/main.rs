@@ -4,6 +4,7 @@ mod cli;
 mod invariance;
 mod parity;
 mod personal;
+mod poisoning;
 mod pretrain;
 mod release;
 mod slpdb;

@@ -227,7 +227,7 @@ fn a_storm_is_the_same_for_any_number_of_threads() {
         training_seconds: 200.0,
         ..rules()
     };
-    let scaffold = FederationConfig { strategy: scaffold().strategy, plan: scaffold().plan, ..rules };
+    let scaffold = FederationConfig { strategy: scaffold().strategy, plan: scaffold().plan, ..rules.clone() };
     for (seed, rules) in (0..4).map(|seed| (seed, &rules)).chain([(4, &scaffold), (5, &scaffold)]) {
         let one = run(&federation(rules.clone(), seed, 9), &stormy(), 1, &mut ()).unwrap();
         let two = run(&federation(rules.clone(), seed, 9), &stormy(), 2, &mut ()).unwrap();
