@@ -136,7 +136,7 @@ struct Init {
     /// The foundation model (safetensors) to copy into the folder.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Let the server see every single update: the only way of aggregation in this version.
+    /// Let the server see every single update instead of masked sums. Hubs refuse unless their own configuration agrees.
     #[arg(long)]
     danger_plain_aggregation: bool,
 }

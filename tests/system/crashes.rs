@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::harness::{Log, Place, Process};
 
 const ROUNDS: &str = "rounds = 5\ncohort = 4\nmin_clients = 4\nmin_reports = 4\nselection_seconds = 5.0\n\
-                      training_seconds = 60.0\nevaluation_seconds = 5.0\npause_seconds = 0.2\n";
+                      training_seconds = 60.0\nevaluation_seconds = 5.0\npause_seconds = 0.2\n\
+                      secure = { patience_seconds = 20.0 }\n";
 
 fn kills() -> usize {
     std::env::var("SOMNUS_KILLS").ok().map_or(6, |text| text.parse().expect("SOMNUS_KILLS is a number"))
@@ -94,7 +95,7 @@ fn two_hubs_die(seed: u64) {
                   training_seconds = 6.0\nevaluation_seconds = 4.0\npause_seconds = 0.2\n";
     let mut chance = SmallRng::seed_from_u64(seed);
     // Rounds after the first have to do with three.
-    let place = Place::new(4, &rounds.replace("min_clients = 4", "min_clients = 3"));
+    let place = Place::plain(4, &rounds.replace("min_clients = 4", "min_clients = 3"));
     let log = Log::new();
     let server = place.serve(&log);
     let names = place.enrol_everybody();
@@ -114,4 +115,34 @@ fn two_hubs_die(seed: u64) {
     assert_eq!(status["release"], 3, "{}", told());
     // Each of the three rounds made its release at its deadline or before; none had to be repeated.
     assert_eq!(status["rounds"].as_array().map(Vec::len), Some(3), "{}", told());
+}
+
+/// One of five hubs dies somewhere in a masked round and stays away: before its keys, its shares, its upload or its part
+/// of the unmasking.
+#[test]
+fn a_masked_round_goes_on_without_a_hub_that_dies_in_any_of_its_phases() {
+    for (seed, line) in
+        [(1, "round opened"), (2, "trained, keys advertised"), (3, "update counted"), (4, "unmasking")]
+    {
+        one_hub_dies(seed, line);
+    }
+}
+
+fn one_hub_dies(seed: usize, line: &str) {
+    let rounds = "rounds = 2\ncohort = 5\nmin_clients = 4\nmin_reports = 4\nselection_seconds = 0.5\n\
+                  training_seconds = 8.0\nevaluation_seconds = 4.0\npause_seconds = 0.2\n\
+                  secure = { patience_seconds = 3.0 }\n";
+    let place = Place::new(5, rounds);
+    let log = Log::new();
+    let server = place.serve(&log);
+    let names = place.enrol_everybody();
+    let mut hubs: Vec<Process> = names.iter().map(|name| log.start(name, &mut place.running(name))).collect();
+    log.until("server", line);
+    hubs.remove(seed).kill();
+    hubs.into_iter().for_each(|hub| hub.done(&log));
+    server.done(&log);
+    let status = place.status();
+    let told = || format!("{line}: {status:#}\n{}", log.seen().join("\n"));
+    assert_eq!(status["release"], 2, "{}", told());
+    assert_eq!(status["rounds"].as_array().map(Vec::len), Some(2), "no round was repeated; {}", told());
 }

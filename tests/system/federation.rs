@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Log, Place, good, peak_mib};
+use crate::harness::{Log, PLAIN, Place, good, peak_mib};
 
 const ROUNDS: &str = "rounds = 3\ncohort = 8\nmin_clients = 8\nmin_reports = 8\n";
 
@@ -55,6 +55,7 @@ fn a_client_trains_within_64_mib() {
         1,
         "rounds = 6\ncohort = 1\nmin_clients = 1\nmin_reports = 1\n",
         "name = \"memory\"\n[data]\nkind = \"synthetic\"\npeople = 1\n[federation]\ndanger_plain_aggregation = true\n",
+        &[PLAIN],
     );
     let log = Log::new();
     let server = place.serve(&log);

@@ -189,7 +189,7 @@ impl Log {
 
 /// A hub's configuration on a network that is never slow.
 const BRISK: &str =
-    "[network]\nkeep_alive_seconds = 0.5\nbackoff_seconds = 0.1\nlongest_backoff_seconds = 1.0\n";
+    "danger_plain_aggregation = true\n[network]\nkeep_alive_seconds = 0.5\nbackoff_seconds = 0.1\nlongest_backoff_seconds = 1.0\n";
 
 /// A federation on disk: its server's folder, its hubs' folders, their nights.
 pub(crate) struct Place {
@@ -201,14 +201,23 @@ pub(crate) struct Place {
 const SCENARIO: &str = "name = \"system\"\n[data]\nkind = \"synthetic\"\npeople = 8\n[net]\nwidth = 16\n\
                         dilations = [1, 4]\n[federation]\ndanger_plain_aggregation = true\n";
 
+/// Lets the server see single updates.
+pub(crate) const PLAIN: &str = "--danger-plain-aggregation";
+
 impl Place {
-    /// Makes a foundation, nights of `people`, and a federation with these lines in its `[federation]`.
+    /// Makes a foundation, nights of `people`, and a federation with these lines in its `[federation]`. Its rounds are
+    /// masked.
     pub(crate) fn new(people: usize, federation: &str) -> Self {
-        Self::with_model(people, federation, SCENARIO)
+        Self::with_model(people, federation, SCENARIO, &[])
     }
 
-    /// The same with the model of a scenario.
-    pub(crate) fn with_model(people: usize, federation: &str, model: &str) -> Self {
+    /// The same with plain rounds.
+    pub(crate) fn plain(people: usize, federation: &str) -> Self {
+        Self::with_model(people, federation, SCENARIO, &[PLAIN])
+    }
+
+    /// The same with the model of a scenario and more flags for `init`.
+    pub(crate) fn with_model(people: usize, federation: &str, model: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a port").port();
         let place = Self { folder, port };
@@ -232,15 +241,9 @@ impl Place {
         let model = place.path("model.safetensors");
         good(
             program("somnus-server")
-                .args([
-                    "init",
-                    "--name",
-                    "system",
-                    "--listen",
-                    &address,
-                    "--danger-plain-aggregation",
-                    "--model",
-                ])
+                .args(["init", "--name", "system", "--listen", &address])
+                .args(flags)
+                .arg("--model")
                 .arg(model)
                 .arg(place.server()),
         );

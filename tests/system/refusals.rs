@@ -8,8 +8,8 @@ const ROUNDS: &str = "rounds = 1\ncohort = 1\nmin_clients = 9\nmin_reports = 1\n
 
 #[test]
 fn every_bad_invitation_has_its_own_sentence_and_costs_the_server_nothing() {
-    let place = Place::new(1, ROUNDS);
-    let other = Place::new(1, ROUNDS);
+    let place = Place::plain(1, ROUNDS);
+    let other = Place::plain(1, ROUNDS);
     let log = Log::new();
     let server = place.serve(&log);
 
@@ -57,7 +57,7 @@ fn every_bad_invitation_has_its_own_sentence_and_costs_the_server_nothing() {
 
 #[test]
 fn what_an_operator_gets_wrong_is_named() {
-    let place = Place::new(1, ROUNDS);
+    let place = Place::plain(1, ROUNDS);
     // A port in use.
     let taken = UdpSocket::bind(("127.0.0.1", place.port())).expect("free until now");
     let line = bad(&mut place.admin(&["serve"]));
@@ -84,7 +84,7 @@ fn what_an_operator_gets_wrong_is_named() {
 
 #[test]
 fn bad_recordings_name_file_and_line() {
-    let place = Place::new(1, ROUNDS);
+    let place = Place::plain(1, ROUNDS);
     let name = place.people().remove(0);
     let data = place.path("data").join(&name);
     let run = |data: &std::path::Path| {

@@ -131,7 +131,7 @@ impl World {
     pub fn run_with(&self, name: &str, hands: Arc<dyn Hands>) -> JoinHandle<Result<Ending, HubError>> {
         let folder = self.hub(name);
         let membership = Membership::load(&folder).unwrap();
-        let mut config = ClientConfig::parse("").unwrap();
+        let mut config = ClientConfig::parse("danger_plain_aggregation = true").unwrap();
         config.pace = PACE;
         config.backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(200) };
         tokio::spawn(async move {
