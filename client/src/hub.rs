@@ -436,8 +436,10 @@ fn work(
         Ok(loaded) => loaded,
         Err(error) => return job.receipt().failed(error.to_string()),
     };
-    if let (Job::Examine { examination: Examination { version, plan, .. }, memory }, Needs::Model(materials)) =
-        (&job, &loaded)
+    if let (
+        Job::Examine { examination: Examination { version, plan, .. }, memory },
+        Needs::Model(materials),
+    ) = (&job, &loaded)
     {
         let task = EvaluateTask {
             version: *version,

@@ -188,8 +188,7 @@ impl Log {
 }
 
 /// A hub's configuration on a network that is never slow.
-const BRISK: &str =
-    "danger_plain_aggregation = true\n[network]\nkeep_alive_seconds = 0.5\nbackoff_seconds = 0.1\nlongest_backoff_seconds = 1.0\n";
+const BRISK: &str = "danger_plain_aggregation = true\n[network]\nkeep_alive_seconds = 0.5\nbackoff_seconds = 0.1\nlongest_backoff_seconds = 1.0\n";
 
 /// A federation on disk: its server's folder, its hubs' folders, their nights.
 pub(crate) struct Place {

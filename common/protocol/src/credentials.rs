@@ -83,8 +83,8 @@ fn name(der: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use rcgen::{
-        BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-        KeyPair, PKCS_ED25519, date_time_ymd,
+        BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+        Issuer, KeyPair, PKCS_ED25519, date_time_ymd,
     };
 
     use super::*;
@@ -129,7 +129,9 @@ mod tests {
         let stranger: Fault = Violation::NotEnrolled { client: name.clone() }.into();
         assert_eq!(check(&roll, &ann, &ann), Ok(()));
         assert_eq!(check(&roll, &ann, &eve), Err(Violation::NotSigned { client: name.clone() }.into()));
-        for (who, why) in [(&eve, "another name"), (&foreign, "another authority"), (&server, "another usage")] {
+        for (who, why) in
+            [(&eve, "another name"), (&foreign, "another authority"), (&server, "another usage")]
+        {
             assert_eq!(check(&roll, who, who), Err(stranger.clone()), "{why}");
         }
         for seconds in [0, 1_800_000_000, 2_000_000_000] {

@@ -134,7 +134,11 @@ mod tests {
             ),
             (encode(&ToServer::Fetch { digest, offset: 300 }), format!("2400000001{sevens}fb2c01")),
             (
-                encode(&ToServer::Offer { round, update, visible: Some(Visible { examples: 900, loss: 0.5 }) }),
+                encode(&ToServer::Offer {
+                    round,
+                    update,
+                    visible: Some(Visible { examples: 900, loss: 0.5 }),
+                }),
                 "120000000203fc04030201fbe80301fb84030000003f".into(),
             ),
             (

@@ -45,7 +45,13 @@ impl Evaluating {
 
 impl Coordinator {
     /// Hands the total to the strategy.
-    pub(super) fn aggregate(&mut self, now: Instant, open: Open, counted: Vec<ClientId>, total: Total) -> Phase {
+    pub(super) fn aggregate(
+        &mut self,
+        now: Instant,
+        open: Open,
+        counted: Vec<ClientId>,
+        total: Total,
+    ) -> Phase {
         let StrategyHome::Here(strategy) = std::mem::replace(&mut self.strategy, StrategyHome::Away) else {
             return self.abort(now, open, counted, "the strategy is still busy with another round");
         };
@@ -57,7 +63,13 @@ impl Coordinator {
             Total::Opened(decoded) => (decoded.examples, decoded.loss),
         };
         let (weights, layout) = (self.weights.bytes.clone(), self.layout());
-        self.out.push_back(Output::Run(Job::Aggregate(Aggregate { round, total, weights, layout, strategy })));
+        self.out.push_back(Output::Run(Job::Aggregate(Aggregate {
+            round,
+            total,
+            weights,
+            layout,
+            strategy,
+        })));
         Phase::Aggregating(Aggregating { record, opened })
     }
 

@@ -133,7 +133,9 @@ impl Add {
         // The offered checksum says which update is resumed; that the bytes are the client's own, TLS says.
         let outcome = match &mut tally {
             Tally::Plain(gather) => gather.add(&client, &update, weight, loss),
-            Tally::Masked(sum) => Packed::from_bytes(&update, sum.len()).map(|update| sum.add_assign(&update)),
+            Tally::Masked(sum) => {
+                Packed::from_bytes(&update, sum.len()).map(|update| sum.add_assign(&update))
+            }
         };
         Added { round, client, tally, outcome }
     }
@@ -150,8 +152,9 @@ impl Opener {
     fn open(self, mut sum: Packed) -> Result<Opened, Fault> {
         let Self { unmask, codec } = self;
         let liars = unmask.run(&mut sum)?.liars;
-        let decoded =
-            codec.decode(&sum, unmask.survivors.len()).map_err(|error| Fault::Malformed(error.to_string()))?;
+        let decoded = codec
+            .decode(&sum, unmask.survivors.len())
+            .map_err(|error| Fault::Malformed(error.to_string()))?;
         Ok(Opened { decoded, liars: liars.into_iter().map(|i| unmask.roster.client(i).clone()).collect() })
     }
 }

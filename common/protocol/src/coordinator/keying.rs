@@ -53,7 +53,8 @@ impl Coordinator {
             return Err(Fault::Unsolicited("a key"));
         }
         // Every other client checks this too; checked here, it costs its sender its place and nobody else's.
-        let own = if keys.client == *client { Ok(()) } else { Err(Fault::Unsolicited("a key of another client")) };
+        let own =
+            if keys.client == *client { Ok(()) } else { Err(Fault::Unsolicited("a key of another client")) };
         if let Err(fault) = own.and_then(|()| keys.verify(&*self.roll, round, &keying.promise)) {
             keying.working.remove(client);
             keying.ready.remove(client);
@@ -109,7 +110,8 @@ impl Coordinator {
     /// The masks of a roster, empty-handed.
     pub(super) fn masks(&self, roster: Roster) -> Result<Masks, Fault> {
         let malformed = |why: String| Fault::Malformed(why);
-        let secure = self.config.secure.as_ref().ok_or_else(|| malformed("the rounds are plain ones".into()))?;
+        let secure =
+            self.config.secure.as_ref().ok_or_else(|| malformed("the rounds are plain ones".into()))?;
         let public = secure.public(self.round_seed(roster.round()).number());
         let codec = secure.codec(self.layout(), roster.size(), &public);
         let codec = codec.map_err(|error| malformed(error.to_string()))?;

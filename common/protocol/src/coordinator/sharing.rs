@@ -69,7 +69,11 @@ impl Coordinator {
         }
         if !sharing.missing.contains(client) {
             // The same again, or somebody who has no part in it.
-            return if sharing.masks.has_shared(client) { Ok(()) } else { Err(Fault::Unsolicited("a share")) };
+            return if sharing.masks.has_shared(client) {
+                Ok(())
+            } else {
+                Err(Fault::Unsolicited("a share"))
+            };
         }
         sharing.missing.remove(client);
         sharing.masks.share(client, shares).inspect_err(|fault| {

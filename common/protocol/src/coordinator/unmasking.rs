@@ -210,7 +210,9 @@ impl Coordinator {
                 return;
             }
             Err(fault) => {
-                let Phase::Unmasking(unmasking) = std::mem::replace(&mut self.phase, Phase::Finished) else { return };
+                let Phase::Unmasking(unmasking) = std::mem::replace(&mut self.phase, Phase::Finished) else {
+                    return;
+                };
                 self.phase = self.abort(now, unmasking.open, Vec::new(), &fault.to_string());
                 return;
             }

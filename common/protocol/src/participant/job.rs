@@ -10,8 +10,8 @@ use crate::ids::{BlobId, ClientId, Digest, UpdateId};
 use crate::message::{Assignment, Examination, Visible};
 use crate::secagg::keys::statement;
 use crate::secagg::{
-    Holding, Identity, Joining, Member, Revealed, Roll, Roster, RoundSecrets, RoundSeed, SealedShare, Session,
-    Signature, Subset,
+    Holding, Identity, Joining, Member, Revealed, Roll, Roster, RoundSecrets, RoundSeed, SealedShare,
+    Session, Signature, Subset,
 };
 use crate::secure::SecurePlan;
 use crate::seed::{Label, Seed};
@@ -323,8 +323,7 @@ impl Mask {
         let Recipe { plan, layout, public, rounding } = codec;
         let codec = plan.codec(layout, members, &plan.public(public)).map_err(|error| error.to_string())?;
         let Visible { examples, loss } = visible;
-        let contribution =
-            Contribution { update: &update, examples, loss, evaluation: None, residual: None };
+        let contribution = Contribution { update: &update, examples, loss, evaluation: None, residual: None };
         let encoded = codec.encode(&contribution, &rounding).map_err(|fault| fault.to_string())?;
         let mut packed = encoded.packed;
         holding.mask(&mut packed);

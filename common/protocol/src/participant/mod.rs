@@ -191,7 +191,9 @@ impl Work {
     fn blobs(&self) -> Vec<BlobId> {
         match self {
             Work::Train(assignment) => Needs::Model(Materials::from(assignment)).iter().copied().collect(),
-            Work::Examine(examination) => Needs::Model(Materials::from(examination)).iter().copied().collect(),
+            Work::Examine(examination) => {
+                Needs::Model(Materials::from(examination)).iter().copied().collect()
+            }
             Work::Join(_, roster) => vec![*roster],
         }
     }
@@ -361,7 +363,8 @@ impl Participant {
         match &self.task {
             Task::Gathering { work: old, .. } | Task::Fetching { work: old, .. } | Task::Working(old)
                 if old.same(&work) => {}
-            Task::Holding { assignment, .. } if matches!(&work, Work::Train(new) if assignment.same_work(new)) => {
+            Task::Holding { assignment, .. } if matches!(&work, Work::Train(new) if assignment.same_work(new)) =>
+            {
                 self.offer();
             }
             Task::Masking(part) if matches!(&work, Work::Train(new) if part.assignment.same_work(new)) => {

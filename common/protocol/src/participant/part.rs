@@ -53,7 +53,16 @@ struct Upload {
 impl Part {
     pub(super) fn new(assignment: Assignment, plan: SecurePlan, update: Box<Update>, keys: Member) -> Self {
         let promise = assignment.promise();
-        Self { assignment, plan, promise, update, keys, shares: Vec::new(), upload: None, stage: Stage::Ready }
+        Self {
+            assignment,
+            plan,
+            promise,
+            update,
+            keys,
+            shares: Vec::new(),
+            upload: None,
+            stage: Stage::Ready,
+        }
     }
 
     /// Where this client is; the server answers with what it missed.

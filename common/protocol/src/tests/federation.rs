@@ -6,8 +6,8 @@ use crate::fault::Fault;
 use crate::ids::{Round, UpdateId};
 use crate::message::{CHUNK, Role, ToServer, Visible};
 use crate::plan::{Invariance, TrainPlan};
-use crate::robust::RobustConfig;
 use crate::record::{Outcome, Record};
+use crate::robust::RobustConfig;
 
 fn config(clients: u32) -> FederationConfig {
     FederationConfig {
@@ -157,7 +157,14 @@ fn an_offer_for_another_round_is_stale() {
         world.say(0, ToServer::Offer { round, update, visible: Some(Visible { examples: 1, loss: 0.0 }) });
         assert_eq!(world.refused.last(), Some(&Fault::Stale { got: round }));
     }
-    world.say(0, ToServer::Offer { round: Round(1), update: UpdateId::of(&[0; 44]), visible: Some(Visible { examples: 1, loss: 0.0 }) });
+    world.say(
+        0,
+        ToServer::Offer {
+            round: Round(1),
+            update: UpdateId::of(&[0; 44]),
+            visible: Some(Visible { examples: 1, loss: 0.0 }),
+        },
+    );
     assert_eq!(world.refused.last(), Some(&Fault::WrongLength { expected: 40, got: 44 }));
 }
 
@@ -165,7 +172,14 @@ fn an_offer_for_another_round_is_stale() {
 fn an_update_that_is_no_number_drops_its_client_and_not_the_round() {
     let mut world = collecting();
     let update = [0xff; 40];
-    world.say(0, ToServer::Offer { round: Round(1), update: UpdateId::of(&update), visible: Some(Visible { examples: 1, loss: 0.0 }) });
+    world.say(
+        0,
+        ToServer::Offer {
+            round: Round(1),
+            update: UpdateId::of(&update),
+            visible: Some(Visible { examples: 1, loss: 0.0 }),
+        },
+    );
     world.say(0, ToServer::Part { round: Round(1), offset: 0, bytes: update.to_vec().into() });
     world.step(Action::Job(3));
     assert_eq!(world.refused, [Fault::NotFinite { index: 0 }]);
@@ -185,12 +199,26 @@ fn a_part_that_comes_twice_is_taken_once() {
         bytes: update[from..to].to_vec().into(),
     };
     let (first, second) = ((0, CHUNK), (CHUNK, update.len()));
-    world.say(0, ToServer::Offer { round: Round(1), update: UpdateId::of(&update), visible: Some(Visible { examples: 1, loss: 0.0 }) });
+    world.say(
+        0,
+        ToServer::Offer {
+            round: Round(1),
+            update: UpdateId::of(&update),
+            visible: Some(Visible { examples: 1, loss: 0.0 }),
+        },
+    );
     [first, first, second, second].into_iter().for_each(|(from, to)| world.say(0, part(from, to)));
     world.step(Action::Job(3));
     assert!(world.refused.is_empty(), "{:?}", world.refused);
     // A part that leaves a hole is refused, and the upload goes on where it was.
-    world.say(1, ToServer::Offer { round: Round(1), update: UpdateId::of(&update), visible: Some(Visible { examples: 1, loss: 0.0 }) });
+    world.say(
+        1,
+        ToServer::Offer {
+            round: Round(1),
+            update: UpdateId::of(&update),
+            visible: Some(Visible { examples: 1, loss: 0.0 }),
+        },
+    );
     world.say(1, part(second.0, second.1));
     assert_eq!(world.refused, [Fault::WrongOffset { expected: 0, got: CHUNK as u64 }]);
     // A trickle that would hold its slot for ever is not an upload.
@@ -242,7 +270,14 @@ fn a_server_that_is_killed_during_an_evaluation_goes_on_with_it() {
 #[test]
 fn a_deadline_that_passes_while_an_update_is_added_does_not_make_the_server_spin() {
     let mut world = collecting();
-    world.say(0, ToServer::Offer { round: Round(1), update: UpdateId::of(&[0; 40]), visible: Some(Visible { examples: 1, loss: 0.0 }) });
+    world.say(
+        0,
+        ToServer::Offer {
+            round: Round(1),
+            update: UpdateId::of(&[0; 40]),
+            visible: Some(Visible { examples: 1, loss: 0.0 }),
+        },
+    );
     world.say(0, ToServer::Part { round: Round(1), offset: 0, bytes: vec![0; 40].into() });
     // The invariant `no-busy-wait` is checked after every step.
     world.step(Action::Pass(4000));

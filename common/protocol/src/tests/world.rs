@@ -218,7 +218,8 @@ impl World {
         let snapshot = Snapshot::fresh(foundation.clone(), start);
         let authority = SimulatedAuthority::new(Seed::from_number(SEED));
         let roll = Arc::new(authority.roll());
-        let server = Coordinator::new(config.clone().check().unwrap(), snapshot, Seed::from_number(SEED), roll);
+        let server =
+            Coordinator::new(config.clone().check().unwrap(), snapshot, Seed::from_number(SEED), roll);
         let hubs = roles.iter().enumerate().map(|(i, role)| {
             let id: ClientId = format!("client-{i}").parse().unwrap();
             Hub {
@@ -657,7 +658,8 @@ impl World {
             let weight = if self.config.weighting == Weighting::Uniform { 1 } else { update.examples };
             let (examples, bytes) = (update.examples, layout.pack(update).unwrap());
             if let Some((codec, sum)) = &mut masked {
-                let update = Contribution { update: &bytes, examples, loss: 1.0, evaluation: None, residual: None };
+                let update =
+                    Contribution { update: &bytes, examples, loss: 1.0, evaluation: None, residual: None };
                 sum.add_assign(&codec.encode(&update, &own.derive(Label::Rounding, &[])).unwrap().packed);
             }
             sum.add(&bytes, weight, 1.0).unwrap();
