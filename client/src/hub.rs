@@ -113,6 +113,8 @@ struct Driver {
     /// The last verdict that was told and not believed.
     doubted: Option<LinkError>,
     finished: Option<Version>,
+    /// Why this hub cannot go on.
+    broken: Option<HubError>,
 }
 
 impl Hub {
@@ -140,6 +142,7 @@ impl Hub {
             failures: 0,
             doubted: None,
             finished: None,
+            broken: None,
             hub: self,
         };
         let ending = tokio::select! {
@@ -176,6 +179,9 @@ impl Driver {
         let mut attempt: Option<Attempt> = Some(self.attempt(Duration::ZERO)?);
         let mut age = tokio::time::interval(CERTIFICATE);
         loop {
+            if let Some(error) = self.broken.take() {
+                return Err(error);
+            }
             if let Some(version) = self.finished.filter(|_| self.hub.until_finished) {
                 return Ok(Ending::Finished(version));
             }
@@ -283,7 +289,7 @@ impl Driver {
     fn start_over(&mut self) {
         match self.hub.machine() {
             Ok(machine) => self.participant = machine,
-            Err(error) => warn!(%error, "the disk"),
+            Err(error) => self.broken = Some(error),
         }
         if let Some(session) = &self.session {
             session.close(Close::Restarting, "the hub's disk refused a record");

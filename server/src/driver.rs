@@ -399,6 +399,9 @@ impl Driver {
                 Event::Ready(round, client, have, missing) => {
                     info!(%round, %client, have, missing, "trained, keys advertised");
                 }
+                Event::Declined(round, client, why) => {
+                    warn!(%round, %client, why, "will not help to unmask");
+                }
                 Event::Unmasking(round, updates) => info!(%round, updates, "unmasking"),
                 Event::Counted(round, client, have, wanted) => {
                     info!(%round, %client, have, wanted, "update counted");

@@ -159,6 +159,7 @@ impl FederationConfig {
             |ok: bool, key: &str, why: String| if ok { Ok(()) } else { Err(ConfigError::value(key, why)) };
         let (secure, patience) = self.secure.check(self.weighting)?;
         let secure = (!self.danger_plain_aggregation).then_some(secure);
+        secure.iter().try_for_each(|secure| secure.check_cohort(self.cohort))?;
         need(
             secure.is_none() || self.min_reports >= LEAST_MASKED,
             "min_reports",

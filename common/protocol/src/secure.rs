@@ -4,12 +4,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::encoding::{Codec, EncodingConfig, Setup};
+use crate::encoding::{Codec, EncodingConfig, Reduce, Setup};
 use crate::fault::ConfigError;
 use crate::secagg::Parameters;
+use crate::secagg::roster::MAX_MEMBERS;
 use crate::seed::{Label, Seed};
 use crate::sum::Weighting;
 use crate::update::UpdateLayout;
+
+/// The smallest part of a large cohort that has to be withstood: with less, a server could thin out the graph.
+const LEAST_COLLUDING: f64 = 0.05;
+
+/// Most neighbours whose shares fit one message.
+const MOST_NEIGHBOURS: u32 = 2048;
 
 /// Masked rounds, as an operator writes them.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -69,12 +76,35 @@ impl SecurePlan {
     /// # Errors
     /// [`ConfigError::Value`] naming the key.
     pub fn check(&self) -> Result<(), ConfigError> {
-        for (key, fraction) in [("secure.colluding", self.colluding), ("secure.dropping", self.dropping)] {
-            if !(0.0..=1.0 / 3.0).contains(&fraction) {
-                return Err(ConfigError::value(key, format!("{fraction} is not within 0 to a third")));
+        let fractions =
+            [("secure.colluding", self.colluding, LEAST_COLLUDING), ("secure.dropping", self.dropping, 0.0)];
+        for (key, fraction, least) in fractions {
+            if !(least..=1.0 / 3.0).contains(&fraction) {
+                return Err(ConfigError::value(key, format!("{fraction} is not within {least} to a third")));
             }
         }
+        if self.encoding.reduce != Reduce::None {
+            let why = "clients do not keep what a reduction leaves out yet, and it would be lost";
+            return Err(ConfigError::value("secure.encoding.reduce", why));
+        }
         self.encoding.check()
+    }
+
+    /// Refuses a cohort that cannot be masked together.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the key.
+    pub fn check_cohort(&self, cohort: u32) -> Result<(), ConfigError> {
+        if cohort > MAX_MEMBERS {
+            let why = format!("{cohort} clients, a masked round has at most {MAX_MEMBERS}");
+            return Err(ConfigError::value("cohort", why));
+        }
+        let neighbours = self.parameters(cohort).degree();
+        if neighbours > MOST_NEIGHBOURS {
+            let why = format!("{cohort} clients would need {neighbours} neighbours each; ask for less");
+            return Err(ConfigError::value("secure.colluding", why));
+        }
+        Ok(())
     }
 
     /// How many neighbours and shares a roster of `members` has.

@@ -36,8 +36,8 @@ pub(super) struct Collecting {
     deadline: Instant,
     /// Bytes of one update.
     update_len: u64,
-    /// Of a masked round only.
-    patience: Option<Duration>,
+    /// Of a masked round only: how long nothing may come in, and when it ends whatever comes in.
+    patience: Option<(Duration, Instant)>,
     /// Of a masked round only.
     pub(super) masks: Option<Masks>,
     members: BTreeMap<ClientId, Member>,
@@ -79,11 +79,17 @@ impl Collecting {
     }
 
     /// Masked updates from everybody who has shared its secrets. Nobody trains any more: it ends when nothing has come in
-    /// for `patience`.
-    pub(super) fn masked(open: Open, masks: Masks, now: Instant, patience: Duration) -> Self {
+    /// for `patience`, and after `longest` in any case.
+    pub(super) fn masked(
+        open: Open,
+        masks: Masks,
+        now: Instant,
+        patience: Duration,
+        longest: Duration,
+    ) -> Self {
         let (members, update_len) = (masks.present().cloned().collect(), masks.update_bytes());
         let tally = Tally::Masked(masks.empty_sum());
-        let patience = Some(patience);
+        let patience = Some((patience, now + longest.max(patience)));
         Self { patience, ..Self::new(open, members, now, update_len, tally, Some(masks)) }.prolonged(now)
     }
 
@@ -94,8 +100,8 @@ impl Collecting {
 
     /// Something came in.
     fn prolong(&mut self, now: Instant) {
-        if let Some(patience) = self.patience {
-            self.deadline = self.deadline.max(now + patience);
+        if let Some((patience, last)) = self.patience {
+            self.deadline = self.deadline.max(now + patience).min(last);
         }
     }
 
@@ -228,7 +234,7 @@ impl Coordinator {
                 }
                 Some(ToClient::Upload { round, offset: received.len() as u64 })
             }
-            Member::Counted => Some(ToClient::Counted { round }),
+            Member::Counted => plain.then_some(ToClient::Counted { round }),
             Member::Adding | Member::Dropped => None,
         };
         if let Some(reply) = reply {
@@ -287,6 +293,9 @@ impl Coordinator {
         if let Phase::Sharing(_) = self.phase {
             return self.declined_sharing(client, round, reason);
         }
+        if let Phase::Unmasking(_) = self.phase {
+            return self.declined_unmasking(client, round, reason);
+        }
         let collecting = self.collecting(round)?;
         match collecting.members.get(client) {
             None => Err(Fault::Unsolicited("a decline")),
@@ -307,10 +316,13 @@ impl Coordinator {
         match outcome {
             Ok(()) => {
                 collecting.members.insert(client.clone(), Member::Counted);
-                let counted = collecting.counted();
+                let (counted, plain) = (collecting.counted(), collecting.masks.is_none());
                 let wanted = collecting.members.len();
                 self.event(Event::Counted(round, client.clone(), counted, wanted));
-                self.send(&client, ToClient::Counted { round });
+                // What is in a masked sum counts once the sum is unmasked.
+                if plain {
+                    self.send(&client, ToClient::Counted { round });
+                }
             }
             Err(fault) => {
                 collecting.drop_member(&client, &fault.to_string());

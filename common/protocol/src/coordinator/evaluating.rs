@@ -100,6 +100,11 @@ impl Coordinator {
         // Who is in the release is as durable as the release; the evaluation completes this record later.
         self.out.push_back(Output::Persist(Record::Round(record.clone())));
         self.event(Event::Released(self.version, blob));
+        if self.config.is_masked() {
+            for client in &record.counted {
+                self.send(client, ToClient::Counted { round });
+            }
+        }
         self.dismiss(round, record.cohort.iter());
 
         let mut evaluating =

@@ -12,7 +12,7 @@ use super::{Coordinator, Event, Output};
 use crate::fault::Fault;
 use crate::ids::{ClientId, Digest, Round};
 use crate::record::{Masked, Record};
-use crate::secagg::{Member, Roster};
+use crate::secagg::{Member, Roll, Roster, Violation};
 use crate::time::Instant;
 
 /// The open round while clients train.
@@ -29,6 +29,22 @@ impl Keying {
     pub(super) fn new(open: Open, deadline: Instant, promise: Digest) -> Self {
         let working = open.cohort.iter().cloned().collect();
         Self { open, deadline, promise, working, ready: BTreeMap::new() }
+    }
+
+    /// Whether these are keys that every client of the roster will accept.
+    fn check(&self, roll: &dyn Roll, client: &ClientId, keys: &Member) -> Result<(), Fault> {
+        if keys.client != *client {
+            return Err(Fault::Unsolicited("a key of another client"));
+        }
+        keys.verify(roll, self.open.round, &self.promise)?;
+        let [mask, seal, commitment] = keys.advertisement.keys();
+        let others = self.ready.iter().filter(|(other, _)| *other != client);
+        let taken: BTreeSet<&[u8; 32]> = others.flat_map(|(_, other)| other.advertisement.keys()).collect();
+        let repeated = [mask, seal, commitment].iter().any(|key| taken.contains(*key));
+        if repeated || mask == seal || mask == commitment || seal == commitment {
+            return Err(Violation::RepeatedKey { client: client.clone() }.into());
+        }
+        Ok(())
     }
 }
 
@@ -52,10 +68,11 @@ impl Coordinator {
         if !keying.open.has(client) {
             return Err(Fault::Unsolicited("a key"));
         }
+        if keying.ready.get(client) == Some(&keys) {
+            return Ok(());
+        }
         // Every other client checks this too; checked here, it costs its sender its place and nobody else's.
-        let own =
-            if keys.client == *client { Ok(()) } else { Err(Fault::Unsolicited("a key of another client")) };
-        if let Err(fault) = own.and_then(|()| keys.verify(&*self.roll, round, &keying.promise)) {
+        if let Err(fault) = keying.check(&*self.roll, client, &keys) {
             keying.working.remove(client);
             keying.ready.remove(client);
             keying.open.drop_out(client, &fault.to_string());

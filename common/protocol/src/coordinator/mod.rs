@@ -87,6 +87,8 @@ pub enum Event {
     Opened(Round, Vec<ClientId>),
     /// A client has trained and advertised its keys: the round, the client, how many have, how many still may.
     Ready(Round, ClientId, usize, usize),
+    /// A survivor will not help to unmask, and says why.
+    Declined(Round, ClientId, String),
     /// So many updates are in the sum, and their clients are asked to remove the masks.
     Unmasking(Round, usize),
     /// An update is in the sum: the round, the client, how many there are, how many are wanted.

@@ -127,7 +127,7 @@ impl Coordinator {
                 self.send(client, ToClient::Mask { round, present, shares });
             }
         }
-        Phase::Collecting(Collecting::masked(open, masks, now, self.config.patience))
+        Phase::Collecting(Collecting::masked(open, masks, now, self.config.patience, self.config.training))
     }
 
     /// Answers a client that comes back with its shares after those were handed out.

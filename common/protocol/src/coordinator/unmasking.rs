@@ -4,7 +4,7 @@
 //! The list of survivors and the masked sum are written down before anybody hears of the list: a server that is killed
 //! afterwards can ask for the same again, and for nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::{Job, Total, Unmask, Unmasked};
 use super::masks::Masks;
@@ -13,7 +13,7 @@ use super::phase::{Phase, Step};
 use super::{Coordinator, Event, Output};
 use crate::fault::Fault;
 use crate::ids::{ClientId, Round};
-use crate::message::ToClient;
+use crate::message::{REASON, ToClient};
 use crate::packed::Packed;
 use crate::record::{Masked, Record};
 use crate::secagg::{Revealed, Signature, Subset, Violation};
@@ -29,8 +29,11 @@ pub(super) struct Unmasking {
     sum: SumAt,
     signatures: BTreeMap<u32, Signature>,
     revealed: BTreeMap<u32, Vec<Revealed>>,
-    /// Reveals that a try had which found too many lies among them.
+    /// Of the survivors, who has said that it will not take part.
+    declined: BTreeSet<ClientId>,
+    /// Reveals that a try had which found too many lies among them, and what it said.
     tried: usize,
+    trouble: Option<Fault>,
 }
 
 /// Where the masked sum is.
@@ -57,7 +60,9 @@ impl Unmasking {
             sum: SumAt::Here(sum),
             signatures: BTreeMap::new(),
             revealed: BTreeMap::new(),
+            declined: BTreeSet::new(),
             tried: 0,
+            trouble: None,
         }
     }
 
@@ -130,6 +135,21 @@ impl Coordinator {
         Ok(())
     }
 
+    pub(super) fn declined_unmasking(
+        &mut self,
+        client: &ClientId,
+        round: Round,
+        reason: &str,
+    ) -> Result<(), Fault> {
+        let unmasking = self.unmasking(round)?;
+        if !unmasking.counted.contains(client) {
+            return Err(Fault::Unsolicited("a decline"));
+        }
+        unmasking.declined.insert(client.clone());
+        self.event(Event::Declined(round, client.clone(), reason.chars().take(REASON).collect()));
+        Ok(())
+    }
+
     pub(super) fn confirmed(
         &mut self,
         client: &ClientId,
@@ -174,7 +194,8 @@ impl Coordinator {
         if unmasking.is_busy() {
             return Step::Stay(Phase::Unmasking(unmasking));
         }
-        let here = |client: &&ClientId| self.peers.contains_key(*client);
+        let here =
+            |client: &&ClientId| self.peers.contains_key(*client) && !unmasking.declined.contains(*client);
         let answered = |client: &ClientId| {
             unmasking.masks.index(client).is_some_and(|index| unmasking.revealed.contains_key(&index))
         };
@@ -193,7 +214,11 @@ impl Coordinator {
             }
         }
         if late {
-            let why = format!("{} shares came in, too few to unmask the sum", unmasking.revealed.len());
+            let got = unmasking.revealed.len();
+            let why = match &unmasking.trouble {
+                Some(fault) => format!("the sum cannot be unmasked: {fault}"),
+                None => format!("{got} clients have revealed, too few to unmask the sum"),
+            };
             return Step::Go(self.abort(now, unmasking.open, Vec::new(), &why));
         }
         Step::Stay(Phase::Unmasking(unmasking))
@@ -204,9 +229,10 @@ impl Coordinator {
         let Ok(unmasking) = self.unmasking(round) else { return };
         let opened = match outcome {
             Ok(opened) => opened,
-            Err(Fault::Secagg(Violation::Unrecoverable { .. } | Violation::TooFewShares { .. })) => {
+            Err(fault @ Fault::Secagg(Violation::Unrecoverable { .. } | Violation::TooFewShares { .. })) => {
                 // Somebody lies; more shares can tell who.
                 unmasking.sum = SumAt::Here(sum);
+                unmasking.trouble = Some(fault);
                 return;
             }
             Err(fault) => {

@@ -229,8 +229,8 @@ impl Codec {
         self.weights.sensitivity()
     }
 
-    /// Encodes a contribution; what is rounded by chance takes it from `rounding`, a secret of the client's that serves
-    /// once.
+    /// Encodes a contribution; what is rounded by chance takes it from `rounding`, which serves once. It need be no secret:
+    /// rounding hides nothing, masks and noise do.
     ///
     /// # Errors
     /// A [`Fault`] of the client's own training.

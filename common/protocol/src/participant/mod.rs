@@ -52,7 +52,6 @@ pub enum Input {
 }
 
 /// What a participant wants from its driver, in this order.
-#[derive(Debug)]
 pub enum Output {
     /// Append these bytes to the cached blob, which has `offset` bytes so far.
     Persist {
@@ -77,6 +76,21 @@ pub enum Output {
     Event(Event),
     /// Nothing more until this moment, or until something happens.
     Wait(Option<Instant>),
+}
+
+// What is remembered has no place in a log.
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Persist { blob, offset, .. } => write!(f, "Persist({blob:?} from {offset})"),
+            Self::Lookup(blob) => write!(f, "Lookup({blob:?})"),
+            Self::Remember(keep, _) => write!(f, "Remember({keep:?})"),
+            Self::Send(message) => write!(f, "Send({message:?})"),
+            Self::Run(job) => write!(f, "Run({job:?})"),
+            Self::Event(event) => write!(f, "Event({event:?})"),
+            Self::Wait(until) => write!(f, "Wait({until:?})"),
+        }
+    }
 }
 
 /// What a client keeps on its disk beside blobs.
@@ -333,6 +347,7 @@ impl Participant {
             }
             ToClient::Finished { version } => {
                 self.task = Task::Idle;
+                self.forget();
                 self.event(Event::Finished(version));
             }
         }

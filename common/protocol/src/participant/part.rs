@@ -10,8 +10,10 @@ use bytes::Bytes;
 use super::guard::Pin;
 use super::job::{Confirm, Job, JobResult, Mask, Receipt, Recipe, Reveal, Share, Update, training_seed};
 use super::{Event, Keep, Output, Participant, Policy, Task, Work};
+use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, Round, UpdateId};
 use crate::message::{Assignment, ToServer};
+use crate::secagg::roster::MAX_ROSTER;
 use crate::secagg::{Holding, Joining, Member, RoundSeed, SealedShare, Session, Signature, Subset};
 use crate::secure::SecurePlan;
 use crate::seed::Label;
@@ -156,7 +158,10 @@ impl Participant {
     /// The roster is fixed.
     pub(super) fn share(&mut self, round: Round, roster: BlobId) {
         let Some(part) = self.take_part(round) else { return };
-        if !self.pin(part.promise, Pin::Roster, roster.digest) {
+        if roster.len > MAX_ROSTER as u64 {
+            self.event(Event::Refused(Fault::Oversized { len: roster.len, limit: MAX_ROSTER as u64 }));
+            self.task = Task::Masking(part);
+        } else if !self.pin(part.promise, Pin::Roster, roster.digest) {
             self.task = Task::Masking(part);
         } else if let Stage::Ready = part.stage {
             self.out.push_back(Output::Lookup(roster));
@@ -211,16 +216,21 @@ impl Participant {
     pub(super) fn survivors(&mut self, round: Round, survivors: &Subset) {
         let Some(mut part) = self.take_part(round) else { return };
         match std::mem::replace(&mut part.stage, Stage::Away) {
-            Stage::Masked(mut holding) if !self.busy => match holding.confirm(survivors) {
-                Ok(statement) if self.pin(part.promise, Pin::Survivors, Digest::of(&statement)) => {
-                    self.run(Job::Confirm(Confirm { promise: part.promise, holding, statement }));
+            Stage::Masked(mut holding) if !self.busy => {
+                let digest = Digest::of(&wire::to_disk(survivors));
+                // On the disk before this client is bound to it, and bound to it before anybody hears of it.
+                let checked = holding.check(survivors);
+                let allowed = checked.is_ok() && self.pin(part.promise, Pin::Survivors, digest);
+                if let Err(fault) = &checked {
+                    self.event(Event::Refused(fault.clone()));
                 }
-                Ok(_) => part.stage = Stage::Masked(holding),
-                Err(fault) => {
-                    self.event(Event::Refused(fault));
-                    part.stage = Stage::Masked(holding);
+                match allowed.then(|| holding.confirm(survivors)) {
+                    Some(Ok(statement)) => {
+                        self.run(Job::Confirm(Confirm { promise: part.promise, holding, statement }));
+                    }
+                    _ => part.stage = Stage::Masked(holding),
                 }
-            },
+            }
             stage => part.stage = stage,
         }
         self.task = Task::Masking(part);

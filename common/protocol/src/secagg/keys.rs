@@ -100,6 +100,11 @@ fn commitment(self_mask: &[u8; 32]) -> [u8; 32] {
 }
 
 impl Advertisement {
+    /// What no two clients of a round have in common.
+    pub fn keys(&self) -> [&[u8; 32]; 3] {
+        [&self.mask, &self.seal, &self.commitment]
+    }
+
     /// Whether this secret is the self-mask seed that was committed to.
     pub(super) fn commits_to(&self, self_mask: &[u8; 32]) -> bool {
         commitment(self_mask).ct_eq(&self.commitment).into()

@@ -47,12 +47,16 @@ impl Member {
         Self { client, certificate: identity.certificate().clone(), advertisement, signature }
     }
 
-    /// Checks that the enrolled identity of this client signed these keys for this round and assignment.
+    /// Checks that the enrolled identity of this client signed these keys for this round and assignment, and that they
+    /// are of use.
     ///
     /// # Errors
-    /// What [`Roll::verify`] says.
+    /// What [`Roll::verify`] says, or [`Violation::LowOrderKey`].
     pub fn verify(&self, roll: &dyn Roll, round: Round, assignment: &Digest) -> Result<(), Fault> {
         let Self { client, certificate, advertisement, signature } = self;
+        if [&advertisement.mask, &advertisement.seal].into_iter().any(low_order) {
+            return Err(Violation::LowOrderKey { client: client.clone() }.into());
+        }
         let message = statement(round, client, advertisement, assignment);
         roll.verify(client, certificate, &message, &signature.0)
     }
@@ -201,11 +205,7 @@ impl Roster {
             .ok_or(Violation::OwnKeysMissing)?;
         let mut seen = BTreeSet::new();
         for (other, member) in (0..).zip(members) {
-            let Advertisement { mask, seal, commitment } = &member.advertisement;
-            if [mask, seal].into_iter().any(low_order) {
-                return Err(Violation::LowOrderKey { client: member.client.clone() }.into());
-            }
-            if ![mask, seal, commitment].into_iter().all(|key| seen.insert(key)) {
+            if !member.advertisement.keys().into_iter().all(|key| seen.insert(key)) {
                 return Err(Violation::RepeatedKey { client: member.client.clone() }.into());
             }
             if other != index {

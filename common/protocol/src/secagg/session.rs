@@ -181,13 +181,12 @@ impl Holding {
         apply(vector.words_mut(), &mut masks);
     }
 
-    /// Checks a list of survivors and commits to it; returns what this client's identity has to sign. The same list
-    /// gives the same bytes again; a client that was restarted confirms the list from its disk first.
+    /// Checks a list of survivors, and commits to nothing.
     ///
     /// # Errors
     /// The rule that the list breaks: of this roster, with this client, only of members who shared, not below its
     /// minimum or threshold, and no other list than the one it confirmed before.
-    pub fn confirm(&mut self, survivors: &Subset) -> Result<Vec<u8>, Fault> {
+    pub fn check(&self, survivors: &Subset) -> Result<(), Fault> {
         self.session.check_subset(survivors)?;
         let roster = &self.session.roster;
         if let Some(absent) = survivors.iter().find(|&member| !self.present.contains(member)) {
@@ -196,6 +195,17 @@ impl Holding {
         if self.confirmed.as_ref().is_some_and(|confirmed| confirmed != survivors) {
             return Err(Violation::Equivocation.into());
         }
+        Ok(())
+    }
+
+    /// Checks a list of survivors and commits to it; returns what this client's identity has to sign. The same list
+    /// gives the same bytes again; a client that was restarted confirms the list from its disk first.
+    ///
+    /// # Errors
+    /// As [`Holding::check`].
+    pub fn confirm(&mut self, survivors: &Subset) -> Result<Vec<u8>, Fault> {
+        self.check(survivors)?;
+        let roster = &self.session.roster;
         self.confirmed = Some(survivors.clone());
         Ok(confirmation(roster.digest(), &self.present, survivors))
     }
