@@ -10,7 +10,7 @@ use super::field::{Lanes, bytes, inverse, lanes, mul, mul_add};
 
 /// A polynomial's value at one member's point.
 #[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
-pub struct Share(#[serde(with = "serde_bytes")] pub(super) [u8; 32]);
+pub struct Share(#[serde(with = "serde_bytes")] pub(crate) [u8; 32]);
 
 impl Share {
     /// From what was sent.

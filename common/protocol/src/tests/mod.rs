@@ -1,5 +1,8 @@
 //! The two machines in a world of virtual time, without a network, a disk or a clock.
 
 mod federation;
+mod malice;
+mod masked;
 mod schedules;
+mod table;
 mod world;
