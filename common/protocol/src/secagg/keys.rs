@@ -61,7 +61,7 @@ impl RoundSecrets {
         }
     }
 
-    pub(super) fn mask_key(&self) -> &StaticSecret {
+    pub(crate) fn mask_key(&self) -> &StaticSecret {
         &self.mask
     }
 
@@ -69,12 +69,12 @@ impl RoundSecrets {
         &self.seal
     }
 
-    pub(super) fn self_mask(&self) -> &[u8; 32] {
+    pub(crate) fn self_mask(&self) -> &[u8; 32] {
         &self.self_mask
     }
 
     /// The polynomials through the mask key and through the self-mask seed.
-    pub(super) fn split(&self, threshold: u32) -> (Polynomial, Polynomial) {
+    pub(crate) fn split(&self, threshold: u32) -> (Polynomial, Polynomial) {
         (
             Polynomial::new(self.mask.as_bytes(), threshold, &self.mask_coins),
             Polynomial::new(&self.self_mask, threshold, &self.self_coins),

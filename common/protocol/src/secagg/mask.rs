@@ -44,12 +44,12 @@ pub struct Mask {
 
 impl Mask {
     /// The self-mask from its seed b, bound to the roster.
-    pub(super) fn own(self_mask: &[u8; 32], roster: &Digest, sign: Sign) -> Self {
+    pub(crate) fn own(self_mask: &[u8; 32], roster: &Digest, sign: Sign) -> Self {
         Self::new(&Derive::SelfStream.from(self_mask, &[roster.as_bytes()]), sign)
     }
 
     /// The mask of two members who agreed on a secret, bound to the roster and to both.
-    pub(super) fn pair(agreed: &SharedSecret, roster: &Digest, a: u32, b: u32, sign: Sign) -> Self {
+    pub(crate) fn pair(agreed: &SharedSecret, roster: &Digest, a: u32, b: u32, sign: Sign) -> Self {
         let (low, high) = (a.min(b).to_le_bytes(), a.max(b).to_le_bytes());
         Self::new(&Derive::PairStream.from(agreed.as_bytes(), &[roster.as_bytes(), &low, &high]), sign)
     }

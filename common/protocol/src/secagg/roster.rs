@@ -215,7 +215,7 @@ impl Roster {
         Ok(index)
     }
 
-    pub(super) fn mask_key(&self, index: u32) -> PublicKey {
+    pub(crate) fn mask_key(&self, index: u32) -> PublicKey {
         PublicKey::from(self.content.members[index as usize].advertisement.mask)
     }
 

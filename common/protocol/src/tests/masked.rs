@@ -29,7 +29,7 @@ pub(super) fn world(clients: u32, rounds: u64) -> World {
     with_policy(config(clients, rounds), Policy::default())
 }
 
-fn with_policy(config: FederationConfig, policy: Policy) -> World {
+pub(super) fn with_policy(config: FederationConfig, policy: Policy) -> World {
     let clients = config.cohort as usize;
     let mut world = World::new(config, &vec![Role::Trains; clients], 10);
     world.policy = policy;

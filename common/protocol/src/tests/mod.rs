@@ -3,6 +3,7 @@
 mod federation;
 mod malice;
 mod masked;
+mod peers;
 mod schedules;
 mod table;
 mod world;

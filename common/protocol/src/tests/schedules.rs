@@ -65,7 +65,7 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn replay(actions: &[Action]) {
     // The rule and whether updates are masked are part of the trace: a federation under each takes its time.
-    let (rule, plain) = (RULES[actions.len() % RULES.len()], actions.len() / 2 % 3 == 0);
+    let (rule, plain) = (RULES[actions.len() % RULES.len()], (actions.len() / 2).is_multiple_of(3));
     // Plain updates and releases of more than one chunk, and masked ones.
     let weights = if plain { 70_000 } else { 100_000 };
     let mut world = World::new(config(rule, plain), &ROLES, weights);

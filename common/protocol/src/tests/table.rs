@@ -240,11 +240,13 @@ impl Table {
 
     /// Everything that it has revealed.
     pub(super) fn revealed(&self) -> Vec<&Vec<Revealed>> {
-        let shares = |message| match message {
-            &ToServer::Revealed { ref shares, .. } => Some(shares),
-            _ => None,
-        };
-        self.said.iter().filter_map(shares).collect()
+        let mut all = Vec::new();
+        for message in &self.said {
+            if let ToServer::Revealed { shares, .. } = message {
+                all.push(shares);
+            }
+        }
+        all
     }
 
     /// How often it has said something like that.

@@ -62,7 +62,7 @@ impl World {
     }
 
     /// Keys that nobody signed.
-    fn stranger(&self, who: usize) -> Member {
+    pub(in crate::tests) fn stranger(&self, who: usize) -> Member {
         let advertisement = RoundSecrets::new(&RoundSeed::new([7; 32])).advertisement();
         let (client, signature) = (self.hubs[who].id.clone(), Signature([7; 64]));
         Member { client, certificate: Bytes::from_static(b"none"), advertisement, signature }

@@ -68,6 +68,9 @@ pub(super) struct World {
     pub(super) gone: BTreeSet<usize>,
     /// What the owners of hubs allow, from their next start on.
     pub(super) policy: Policy,
+    /// Whose uploads are under way, and how many were at most.
+    uploading: BTreeSet<ClientId>,
+    pub(super) most_uploads: usize,
     /// What was said by whom, and is never to be taken back.
     pub(super) witness: Witness,
     /// Why clients declined.
@@ -148,6 +151,8 @@ impl World {
             flushes: 0,
             gone: BTreeSet::new(),
             policy,
+            uploading: BTreeSet::new(),
+            most_uploads: 0,
             witness: Witness::default(),
             declined: Vec::new(),
             blamed: BTreeSet::new(),
@@ -363,6 +368,12 @@ impl World {
         }
         for (client, message) in sends {
             self.check_send(&message);
+            match message {
+                ToClient::Upload { .. } => drop(self.uploading.insert(client.clone())),
+                ToClient::Counted { .. } => drop(self.uploading.remove(&client)),
+                _ => {}
+            }
+            self.most_uploads = self.most_uploads.max(self.uploading.len());
             if let Some(hub) = self.hubs.iter_mut().find(|hub| hub.id == client && hub.connected) {
                 hub.to_client.push_back(message);
             }
