@@ -34,7 +34,7 @@ fn verdict(change: impl FnOnce(&Table, &Assignment, &mut Vec<Member>)) -> String
     table.declined.concat()
 }
 
-fn roster_fault(violation: Violation) -> String {
+fn roster_fault(violation: &Violation) -> String {
     format!("this round's roster: {violation}")
 }
 
@@ -65,7 +65,7 @@ fn an_old_roster_in_a_new_round_is_of_the_wrong_round() {
     let mine = table.train(&next);
     assert_ne!(mine.advertisement, old.members()[ME as usize].advertisement);
     table.show(next.round, &old);
-    assert_eq!(table.declined, [roster_fault(Violation::WrongRound { expected: Round(8), got: ROUND })]);
+    assert_eq!(table.declined, [roster_fault(&Violation::WrongRound { expected: Round(8), got: ROUND })]);
     assert_eq!(table.count(shares), 1);
 }
 
@@ -73,29 +73,29 @@ fn an_old_roster_in_a_new_round_is_of_the_wrong_round() {
 fn a_swapped_key_is_not_signed() {
     let middle = RoundSecrets::new(&seed(Round(66), 66)).advertisement();
     let swapped = verdict(|_, _, members| members[3].advertisement = middle.clone());
-    assert_eq!(swapped, roster_fault(Violation::NotSigned { client: name(3) }));
+    assert_eq!(swapped, roster_fault(&Violation::NotSigned { client: name(3) }));
     // Nor does a colluder's signature help, nor an authority of the server's own.
     let by_another = verdict(|table, assignment, members| {
         members[3] = Member { client: name(3), ..table.peer(assignment, 4) };
     });
-    assert_eq!(by_another, roster_fault(Violation::NotEnrolled { client: name(3) }));
+    assert_eq!(by_another, roster_fault(&Violation::NotEnrolled { client: name(3) }));
     let replayed = verdict(|table, assignment, members| {
         members[3] = table.peer(&Assignment { round: Round(6), ..assignment.clone() }, 3);
     });
-    assert_eq!(replayed, roster_fault(Violation::NotSigned { client: name(3) }));
+    assert_eq!(replayed, roster_fault(&Violation::NotSigned { client: name(3) }));
     let copied = verdict(|_, _, members| {
         let Advertisement { seal, commitment, .. } = members[3].advertisement.clone();
         members[3].advertisement = Advertisement { mask: members[2].advertisement.mask, seal, commitment };
     });
-    assert_eq!(copied, roster_fault(Violation::RepeatedKey { client: name(3) }));
+    assert_eq!(copied, roster_fault(&Violation::RepeatedKey { client: name(3) }));
 }
 
 #[test]
 fn a_client_that_is_left_out_goes_no_further() {
     let gone = verdict(|_, _, members| drop(members.remove(ME as usize)));
-    assert_eq!(gone, roster_fault(Violation::OwnKeysMissing));
+    assert_eq!(gone, roster_fault(&Violation::OwnKeysMissing));
     let alone = verdict(|_, _, members| members.truncate(2));
-    assert_eq!(alone, roster_fault(Violation::CohortTooSmall { got: 2, minimum: 3 }));
+    assert_eq!(alone, roster_fault(&Violation::CohortTooSmall { got: 2, minimum: 3 }));
     let mut table = Table::of(7);
     let assignment = table.assignment(ROUND);
     let mine = table.train(&assignment);
@@ -280,11 +280,11 @@ fn one_round_asked_for_in_two_ways_is_masked_with_other_secrets() {
     let second = table.train(&other);
     assert!(second.advertisement != first.advertisement);
     table.show(ROUND, &roster);
-    assert_eq!(table.declined, [roster_fault(Violation::WrongAssignment)]);
+    assert_eq!(table.declined, [roster_fault(&Violation::WrongAssignment)]);
     // Nor do the first secrets come back, for which it has uploaded.
     let third = table.train(&assignment);
     assert!(third.advertisement != first.advertisement && third.advertisement != second.advertisement);
     table.show(ROUND, &roster);
-    assert_eq!(table.declined[1..], [roster_fault(Violation::OwnKeysMissing)]);
+    assert_eq!(table.declined[1..], [roster_fault(&Violation::OwnKeysMissing)]);
     assert_eq!(table.count(offers), 1);
 }

@@ -295,7 +295,7 @@ fn the_server_gets_no_share_of_the_mask_key_of_a_client_that_is_in_the_sum() {
         let (_, self_mask) = secrets.split(threshold);
         for who in 0..7 {
             let share = &world.witness.revealed[&(world.client(who), secrets.advertisement().commitment)];
-            assert_eq!(share == &self_mask.share(who as u32), true, "of the mask key, by client {who}");
+            assert!(*share == self_mask.share(who as u32), "of the mask key, by client {who}");
         }
     }
 }
