@@ -122,8 +122,17 @@ impl Coordinator {
     pub(super) fn greet_evaluating(&mut self, client: &ClientId) {
         let examination = self.examination();
         let Phase::Evaluating(evaluating) = &mut self.phase else { return };
-        if !evaluating.record.evaluations.contains_key(client) {
+        let (round, counted) = (evaluating.record.round, evaluating.record.counted.contains(client));
+        let ask = !evaluating.record.evaluations.contains_key(client);
+        if ask {
             evaluating.expected.insert(client.clone());
+        }
+        // A server that died with the release on its disk has told nobody that it counts; said twice, it does no harm.
+        if counted && self.config.is_masked() {
+            self.send(client, ToClient::Counted { round });
+            self.send(client, ToClient::Over { round });
+        }
+        if ask {
             self.send(client, ToClient::Evaluate(examination));
         }
     }

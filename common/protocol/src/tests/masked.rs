@@ -183,7 +183,7 @@ fn a_server_that_is_killed_at_any_moment_makes_the_same_releases() {
 }
 
 #[test]
-fn everything_may_be_killed_at_any_moment_and_the_releases_are_the_same() {
+fn everything_may_be_killed_at_any_moment_and_everybody_counts_in_every_round() {
     let (expected, _, bustles) = undisturbed();
     for at in 0..bustles {
         let mut world = world(5, 2);
@@ -192,7 +192,10 @@ fn everything_may_be_killed_at_any_moment_and_the_releases_are_the_same() {
         (0..5).for_each(|who| world.step(Action::KillClient(who)));
         world.settle();
         world.check();
-        assert!(releases(&world) == expected, "killed after {at} steps");
+        let rounds = world.rounds();
+        assert!(rounds.len() == 2 && rounds.iter().all(|round| round.counted.len() == 5), "{at} steps");
+        // In the second one clients may go on with an old memory: they died before they heard that they counted.
+        assert!(releases(&world)[0] == expected[0], "killed after {at} steps");
     }
 }
 

@@ -348,6 +348,9 @@ impl World {
                     self.blamed.insert(client);
                     self.refused.push(fault);
                 }
+                coordinator::Output::Event(coordinator::Event::Counted(_, client, ..)) => {
+                    self.uploading.remove(&client);
+                }
                 coordinator::Output::Event(_) => {}
                 coordinator::Output::Wait(until) => {
                     assert!(until.is_none_or(|t| t > now), "no-busy-wait: {until:?} at {now:?}");
@@ -368,10 +371,8 @@ impl World {
         }
         for (client, message) in sends {
             self.check_send(&message);
-            match message {
-                ToClient::Upload { .. } => drop(self.uploading.insert(client.clone())),
-                ToClient::Counted { .. } => drop(self.uploading.remove(&client)),
-                _ => {}
+            if let ToClient::Upload { .. } = message {
+                self.uploading.insert(client.clone());
             }
             self.most_uploads = self.most_uploads.max(self.uploading.len());
             if let Some(hub) = self.hubs.iter_mut().find(|hub| hub.id == client && hub.connected) {
