@@ -39,7 +39,7 @@ pub(super) struct Collecting {
     /// Of a masked round only: how long nothing may come in, and when it ends whatever comes in.
     patience: Option<(Duration, Instant)>,
     /// Of a masked round only.
-    pub(super) masks: Option<Masks>,
+    pub(super) masks: Option<Box<Masks>>,
     members: BTreeMap<ClientId, Member>,
     /// Offers in order of arrival; only connected clients in state `Waiting` are in it.
     queue: VecDeque<ClientId>,
@@ -90,7 +90,8 @@ impl Collecting {
         let (members, update_len) = (masks.present().cloned().collect(), masks.update_bytes());
         let tally = Tally::Masked(masks.empty_sum());
         let patience = Some((patience, now + longest.max(patience)));
-        Self { patience, ..Self::new(open, members, now, update_len, tally, Some(masks)) }.prolonged(now)
+        Self { patience, ..Self::new(open, members, now, update_len, tally, Some(Box::new(masks))) }
+            .prolonged(now)
     }
 
     fn prolonged(mut self, now: Instant) -> Self {
@@ -111,7 +112,7 @@ impl Collecting {
         deadline: Instant,
         update_len: u64,
         tally: Tally,
-        masks: Option<Masks>,
+        masks: Option<Box<Masks>>,
     ) -> Self {
         Self {
             open,
@@ -167,7 +168,7 @@ impl Collecting {
     }
 
     /// Those in the sum; whoever was in the middle of something is out for that reason.
-    pub(super) fn finish(mut self) -> (Open, Vec<ClientId>, Option<Masks>) {
+    pub(super) fn finish(mut self) -> (Open, Vec<ClientId>, Option<Box<Masks>>) {
         let mut counted = Vec::new();
         for (client, member) in self.members {
             match member {
@@ -358,7 +359,7 @@ impl Coordinator {
         }
         match (tally, masks) {
             (Tally::Plain(sum), None) => self.aggregate(now, open, counted, Total::Plain(sum)),
-            (Tally::Masked(sum), Some(masks)) => self.survive(now, open, masks, counted, sum),
+            (Tally::Masked(sum), Some(masks)) => self.survive(now, open, *masks, counted, sum),
             // A masked round has masks.
             (_, _) => self.abort(now, open, counted, "the sum does not belong to its round"),
         }
