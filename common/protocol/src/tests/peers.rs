@@ -332,8 +332,8 @@ fn the_secrets_of_two_rounds_have_nothing_in_common() {
     }
 }
 
-/// Fed-BioMed's clients are not authenticated by TLS. (Ours are: `a_stranger_gets_no_connection` and its like among the
-/// system tests of refusals.) Here: not even a connected one takes part under keys that no enrolled identity signed.
+/// Fed-BioMed's clients are not authenticated by TLS. (Ours are: `strangers_do_not_get_through_the_handshake` in the client's
+/// loopback tests.) Here: not even a connected one takes part under keys that no enrolled identity signed.
 #[test]
 fn keys_of_a_stranger_take_no_part_in_a_round() {
     let mut world = world(5, 1);

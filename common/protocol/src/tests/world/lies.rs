@@ -52,6 +52,7 @@ impl World {
             ToClient::Chunk { digest, offset: 0, bytes: Bytes::new() },
             ToClient::Upload { round, offset },
             ToClient::Counted { round },
+            ToClient::Over { round },
             ToClient::Welcome { version: Version(n as u64) },
             ToClient::Share { round, roster: BlobId { digest, len: n as u64 } },
             ToClient::Mask { round, present: Subset::all(n as u32 % 9), shares: Vec::new() },
