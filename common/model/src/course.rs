@@ -248,7 +248,7 @@ impl Course {
         match &self.lessons {
             Lessons::Scored { nights, plan } => {
                 let loss = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
-                let mut run = Run { net, plan, loss, rng, align: None, night: 0 };
+                let mut run = Run { net, plan, loss, rng, align: None, seen: None, night: 0 };
                 Ok(nights[night].learn(&mut run, &self.weights, gradients))
             }
             Lessons::Hidden { nights, plan, decoder } => {

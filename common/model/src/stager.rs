@@ -310,7 +310,7 @@ impl Stager {
 
     /// [`Stager::train`] with what a round brings beside its release. `correction`, in release order, is added to each
     /// step's gradient (SCAFFOLD); empty for none. Embeddings are pulled towards everybody's `moments` with the weight of
-    /// `plan.invariance`; none if either is missing.
+    /// `plan.invariance`; none if either is missing. `seen` takes in the scored epochs of every view that is trained on.
     ///
     /// # Errors
     /// As [`Stager::train`], [`ModelError::Length`] or [`ModelError::NotFinite`] for the correction, and
@@ -322,10 +322,12 @@ impl Stager {
         seed: u64,
         correction: &[f32],
         moments: Option<&Moments>,
+        seen: Option<&mut Moments>,
     ) -> Result<TrainReport, ModelError> {
         let rate = |_| plan.learning_rate;
         let correction = self.in_place(plan.trainable, correction)?;
-        let lead = Lead { correction, align: self.alignment(plan, moments)?, ..Lead::new(seed, &rate) };
+        let align = self.alignment(plan, moments)?;
+        let lead = Lead { correction, align, seen, ..Lead::new(seed, &rate) };
         train::on_nights(&self.net, &mut self.weights, nights, plan, lead, &mut |_, _| {})
     }
 

@@ -3,13 +3,14 @@
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use somnus_protocol::moments::Moments;
 use somnus_protocol::plan::{TrainPlan, TrainableSet};
 
 use crate::augment::{self, View};
 use crate::block::Dropout;
 use crate::error::ModelError;
 use crate::input::Prepared;
-use crate::invariance::Align;
+use crate::invariance::{self, Align};
 use crate::loss::{Loss, Slope};
 use crate::net::Net;
 use crate::optimiser::{Pull, Stepper};
@@ -38,11 +39,14 @@ pub(crate) struct Lead<'a> {
     pub(crate) pull: Option<Pull>,
     /// What else embeddings are to be. Training of the head leaves them where they are, and does not ask.
     pub(crate) align: Option<Box<dyn Align>>,
+    /// Takes in the embeddings of every view that is trained on, which `align` pulls. Training of the head has no views of
+    /// nights, and adds nothing.
+    pub(crate) seen: Option<&'a mut Moments>,
 }
 
 impl<'a> Lead<'a> {
     pub(crate) fn new(seed: u64, rate: &'a dyn Fn(u32) -> f32) -> Self {
-        Self { seed, rate, correction: Vec::new(), held: &[], pull: None, align: None }
+        Self { seed, rate, correction: Vec::new(), held: &[], pull: None, align: None, seen: None }
     }
 }
 
@@ -101,6 +105,7 @@ pub(crate) struct Run<'a> {
     pub(crate) loss: Loss,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) align: Option<Box<dyn Align>>,
+    pub(crate) seen: Option<&'a mut Moments>,
     /// The night of this step, by its place among those given.
     pub(crate) night: usize,
 }
@@ -115,6 +120,9 @@ impl Lesson for Prepared {
         let View { values, classes } = augment::view(self, &net.layout, &run.plan.augmentation, &mut run.rng);
         let mut dropout = Dropout::new(run.plan.dropout, &mut run.rng);
         let (h, tape) = net.embed_taped(weights, values, dropout.as_mut());
+        if let Some(seen) = run.seen.as_deref_mut() {
+            invariance::add(seen, &h, &classes);
+        }
         let Slope { loss, d_logits } = run.loss.of(&net.head(weights, &h), &classes)?;
         net.head_backward(&h, &d_logits, gradients);
         let mut dh = net.head_input_gradient(weights, &d_logits);
@@ -192,7 +200,7 @@ fn run<L: Lesson>(
     lead: Lead<'_>,
     after: &mut dyn FnMut(u32, &mut [f32]),
 ) -> Result<TrainReport, ModelError> {
-    let Lead { seed, rate, correction, held, pull, align } = lead;
+    let Lead { seed, rate, correction, held, pull, align, seen } = lead;
     let scored = |night: &L| night.classes().iter().flatten().count();
     let nights: Vec<(usize, &L)> =
         nights.iter().copied().enumerate().filter(|(_, night)| scored(night) > 0).collect();
@@ -203,7 +211,7 @@ fn run<L: Lesson>(
         return Err(ModelError::NoSuchSet(plan.trainable));
     }
     let loss = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
-    let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed), align, night: 0 };
+    let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed), align, seen, night: 0 };
     let runs = net.layout.runs_without(plan.trainable, held);
     let mut stepper = Stepper::new(plan, runs, weights).corrected(correction).pulled(pull);
     let mut gradients = vec![0.0; weights.len()];
@@ -247,7 +255,8 @@ pub(crate) fn gradients(
     seed: u64,
 ) -> (f32, Vec<f32>) {
     let loss = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
-    let mut run = Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed), align: None, night: 0 };
+    let mut run =
+        Run { net, plan, loss, rng: ChaCha8Rng::seed_from_u64(seed), align: None, seen: None, night: 0 };
     let mut gradients = vec![0.0; weights.len()];
     let loss = night.learn(&mut run, weights, &mut gradients).expect("a scored epoch");
     (loss, gradients)

@@ -133,18 +133,18 @@ impl Desk {
         self.embedded.get_or_init(|| self.train.iter().map(|night| self.foundation.embed(night)).collect())
     }
 
-    /// What the release makes of the nights that train. Of the release and not of what this client trains it to, so that
-    /// the moments of all clients are those of one network.
-    fn moments(&self, release: &Stager, set: TrainableSet, shape: Embedding) -> Result<Moments, ModelError> {
-        let own = release.embedding();
+    /// The moments that an update tells, before training adds the views that it trains on: those are what the pull acts on,
+    /// and augmentation and dropout put their embeddings elsewhere than those of the nights as they are. A head trains behind
+    /// embeddings that nothing moves, so its moments are there already.
+    fn moments(&self, set: TrainableSet, shape: Embedding) -> Result<Moments, ModelError> {
+        let own = self.foundation.embedding();
         if own != shape {
             return Err(ModelError::Moments { own, asked: shape });
         }
-        if set == TrainableSet::Head {
-            return Ok(invariance::moments(own, self.embedded()));
-        }
-        let embedded: Vec<Embedded> = self.train.iter().map(|night| release.embed(night)).collect();
-        Ok(invariance::moments(own, &embedded))
+        Ok(match set {
+            TrainableSet::Head => invariance::moments(own, self.embedded()),
+            _ => Moments::new(own),
+        })
     }
 }
 
@@ -191,6 +191,7 @@ impl NightTrainer {
         if let Some(update) = personal_update(task, &desk, &release)? {
             return Ok(update);
         }
+        let mut moments = task.sections.moments.map(|shape| desk.moments(set, shape)).transpose()?;
         let mut stager = Stager::clone(&release);
         // The memory is the control variate; nothing else is kept between rounds.
         let control =
@@ -201,14 +202,14 @@ impl NightTrainer {
             stager.train_head(&nights, &task.plan, task.seed, &correction)?
         } else {
             let nights: Vec<&Prepared> = desk.train.iter().collect();
-            stager.train_in_round(&nights, &task.plan, task.seed, &correction, task.moments.as_ref())?
+            let (everybody, seen) = (task.moments.as_ref(), moments.as_mut());
+            stager.train_in_round(&nights, &task.plan, task.seed, &correction, everybody, seen)?
         };
         let delta = stager.change_from(&release, set)?;
         let TrainReport { loss, steps, examples } = report;
         let finish = |control: ClientControl| control.finish(&delta, steps.max(1), task.plan.learning_rate);
         let (control, own) = control.map(finish).unzip();
         let memory = own.map(|own| bytes_of(&own).into());
-        let moments = task.sections.moments.map(|shape| desk.moments(&release, set, shape)).transpose()?;
         Ok(LocalUpdate { delta, control, moments, steps, examples, loss, memory })
     }
 
@@ -255,11 +256,13 @@ fn personal_update(
         moments: task.moments.as_ref(),
         memory: task.memory.as_deref(),
     };
-    let Some(Outcome { shared, report, memory }) = personal::train(&round)? else { return Ok(None) };
+    let shape = task.sections.moments;
+    let mut moments = shape.map(|shape| desk.moments(plan.trainable, shape)).transpose()?;
+    let Some(Outcome { shared, report, memory }) = personal::train(&round, moments.as_mut())? else {
+        return Ok(None);
+    };
     let TrainReport { loss, steps, examples } = report;
     let delta = shared.change_from(release, plan.trainable)?;
-    let shape = task.sections.moments;
-    let moments = shape.map(|shape| desk.moments(release, plan.trainable, shape)).transpose()?;
     let memory = Some(memory);
     Ok(Some(LocalUpdate { delta, control: None, moments, steps, examples, loss, memory }))
 }

@@ -117,8 +117,9 @@ impl Moments {
     }
 
     /// The section of an update: every number over the number of epochs, so that the mean of sections, weighted by
-    /// epochs, times all clients' epochs is the sum of the clients' moments. Sums are in 32nds and squares in 1024ths, so
-    /// that no embedding is more than the ring can add.
+    /// epochs, times all clients' epochs is the sum of the clients' moments. Where the weight is another, as of clients
+    /// that saw their epochs more than once, each counts by its weight. Sums are in 32nds and squares in 1024ths, so that
+    /// no embedding is more than the ring can add.
     pub fn section(&self) -> impl Iterator<Item = f32> + '_ {
         let total = self.total().max(1.0);
         self.values.iter().zip(self.shape.units()).map(move |(value, unit)| (value * unit / total) as f32)

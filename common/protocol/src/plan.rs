@@ -84,7 +84,7 @@ impl Default for Augmentation {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Invariance {
-    /// Weight of the pull beside the loss; try .03 to .3.
+    /// Weight of the pull beside the loss; try .3 to 1.
     pub weight: f32,
     /// The first round that pulls; moments are gathered from the start. Default 2, the first that has any.
     #[serde(default = "second")]

@@ -61,7 +61,7 @@ pub(crate) fn moments(shape: Embedding, nights: &[Embedded]) -> Moments {
 }
 
 /// Takes in the scored epochs of `h` `[epochs, C]`.
-fn add(moments: &mut Moments, h: &[f32], classes: &[Option<u8>]) {
+pub(crate) fn add(moments: &mut Moments, h: &[f32], classes: &[Option<u8>]) {
     let epochs = h.chunks_exact(usize::from(moments.shape().width));
     for (class, embedding) in classes.iter().zip(epochs) {
         if let Some(class) = class {

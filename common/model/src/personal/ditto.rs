@@ -3,6 +3,7 @@
 //!
 //! The pull to the release `w` acts beside the optimiser, see [`Pull`].
 
+use somnus_protocol::moments::Moments;
 use somnus_protocol::plan::{TrainPlan, TrainableSet};
 
 use super::own::{Kind, Own};
@@ -16,11 +17,15 @@ pub(super) fn own(layout: &Layout, set: TrainableSet) -> Result<Own, ModelError>
     Ok(Own::new(Kind::Copy, layout.order(set)?.to_vec()))
 }
 
-pub(super) fn train(round: &Round<'_>, lambda: f32) -> Result<Outcome, ModelError> {
+pub(super) fn train(
+    round: &Round<'_>,
+    lambda: f32,
+    seen: Option<&mut Moments>,
+) -> Result<Outcome, ModelError> {
     let own = own(&round.release.net().layout, round.plan.trainable)?;
     let mut copy = own.recall(round.release, round.memory)?;
     let mut shared = round.release.clone();
-    let report = round.train(&mut shared, round.plan, &[])?;
+    let report = round.train(&mut shared, round.plan, &[], seen)?;
 
     // What holds the shared weights near the release, or embeddings near everybody's, is not for the copy: it is to be
     // the client's own, and has a pull of its own.

@@ -3,6 +3,7 @@
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use somnus_protocol::moments::Moments;
 use somnus_protocol::plan::{TrainPlan, TrainableSet};
 
 use super::own::Own;
@@ -14,15 +15,19 @@ pub(super) fn own(layout: &Layout) -> Result<Own, ModelError> {
     fed_per::own(layout)
 }
 
-pub(super) fn train(round: &Round<'_>, head_steps: u32) -> Result<Outcome, ModelError> {
+pub(super) fn train(
+    round: &Round<'_>,
+    head_steps: u32,
+    seen: Option<&mut Moments>,
+) -> Result<Outcome, ModelError> {
     let own = own(&round.release.net().layout)?;
     let mut shared = own.recall(round.release, round.memory)?;
     let plan =
         TrainPlan { trainable: TrainableSet::Head, steps: head_steps, passes: 0, ..round.plan.clone() };
     let seed = ChaCha8Rng::seed_from_u64(round.seed).next_u64();
-    Round { seed, ..*round }.train(&mut shared, &plan, &[])?;
+    Round { seed, ..*round }.train(&mut shared, &plan, &[], None)?;
     let memory = own.remember(&shared);
-    let report = round.train(&mut shared, round.plan, own.places())?;
+    let report = round.train(&mut shared, round.plan, own.places(), seen)?;
     let shared = own.leave_out(shared, round.release);
     Ok(Outcome { shared, report, memory })
 }

@@ -43,25 +43,32 @@ pub(crate) struct Outcome {
 
 impl Round<'_> {
     /// Steps of `plan` from `stager`'s weights. Places in `held` do not move.
-    fn train(&self, stager: &mut Stager, plan: &TrainPlan, held: &[u32]) -> Result<TrainReport, ModelError> {
+    fn train(
+        &self,
+        stager: &mut Stager,
+        plan: &TrainPlan,
+        held: &[u32],
+        seen: Option<&mut Moments>,
+    ) -> Result<TrainReport, ModelError> {
         let rate = |_| plan.learning_rate;
         let align = self.release.alignment(plan, self.moments)?;
-        let lead = Lead { held, align, ..Lead::new(self.seed, &rate) };
+        let lead = Lead { held, align, seen, ..Lead::new(self.seed, &rate) };
         stager.train_led(self.lessons, plan, lead)
     }
 }
 
-/// Trains as the plan's [`Personalisation`] says; `None` if it says that nothing is personal.
+/// Trains as the plan's [`Personalisation`] says; `None` if it says that nothing is personal. `seen` takes in the embeddings
+/// that were trained on of the network whose change is sent.
 ///
 /// # Errors
 /// Those of training, and [`ModelError::Memory`].
-pub(crate) fn train(round: &Round<'_>) -> Result<Option<Outcome>, ModelError> {
+pub(crate) fn train(round: &Round<'_>, seen: Option<&mut Moments>) -> Result<Option<Outcome>, ModelError> {
     match round.plan.personal {
         Personalisation::None => Ok(None),
-        Personalisation::Head => fed_per::train(round).map(Some),
-        Personalisation::Rep { head_steps } => fed_rep::train(round, head_steps).map(Some),
-        Personalisation::Norms => local_norms::train(round).map(Some),
-        Personalisation::Ditto { lambda } => ditto::train(round, lambda).map(Some),
+        Personalisation::Head => fed_per::train(round, seen).map(Some),
+        Personalisation::Rep { head_steps } => fed_rep::train(round, head_steps, seen).map(Some),
+        Personalisation::Norms => local_norms::train(round, seen).map(Some),
+        Personalisation::Ditto { lambda } => ditto::train(round, lambda, seen).map(Some),
     }
 }
 

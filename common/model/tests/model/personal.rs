@@ -214,6 +214,27 @@ fn what_is_shared_is_still_pulled_towards_everybodys_moments() {
 }
 
 #[test]
+fn moments_are_of_the_training_of_what_is_shared() {
+    let world = World::new();
+    let sections = Sections { moments: Some(world.stager.embedding()), ..Sections::default() };
+    let train = |personal, memory: Option<Bytes>| {
+        let task = world.full(personal);
+        let plan = TrainPlan { steps: 1, ..task.plan };
+        world.train(&TrainTask { sections, plan, memory, ..task })
+    };
+    let plain = train(Personalisation::None, None).moments;
+    assert!(plain.as_ref().unwrap().total() > 0.0);
+    for personal in ALL {
+        // With nothing of its own yet, a client's one step sees what it would see without a plan for it.
+        let first = train(personal, None);
+        assert_eq!(first.moments, plain, "{personal:?}");
+        // Of what clients keep, norms alone stand before an embedding of the network that is shared.
+        let again = train(personal, first.memory);
+        assert_eq!(again.moments != plain, personal == Personalisation::Norms, "{personal:?}");
+    }
+}
+
+#[test]
 fn fed_rep_trains_the_head_first_and_then_the_body_under_it() {
     let world = World::new();
     let set = TrainableSet::Full;

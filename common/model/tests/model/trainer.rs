@@ -8,7 +8,7 @@ use somnus_model::{Alike, DeviceKind, Foundations, Likeness, NetConfig, NightPar
 use somnus_protocol::checkpoint::{bytes_of, floats};
 use somnus_protocol::ids::{Round, Version};
 use somnus_protocol::moments::{Embedding, Moments};
-use somnus_protocol::plan::{Invariance, Optimiser, TrainPlan, TrainableSet};
+use somnus_protocol::plan::{Augmentation, Invariance, Optimiser, TrainPlan, TrainableSet};
 use somnus_protocol::trainer::{EvaluateTask, TrainTask, Trainer};
 use somnus_protocol::update::Sections;
 use somnus_signals::synthetic::{self, SyntheticConfig};
@@ -178,33 +178,73 @@ fn scaffold_corrects_each_step_by_what_it_remembers() {
     }
 }
 
+/// The moments of a night as it is.
+fn clean(stager: &Stager, night: &Night) -> Moments {
+    let embedded = stager.embed(&stager.prepare(night).unwrap());
+    let mut moments = Moments::new(stager.embedding());
+    for (class, h) in night.classes(stager.task()).into_iter().zip(embedded.values().chunks_exact(16)) {
+        class.into_iter().for_each(|class| moments.add(class as u8, h));
+    }
+    moments
+}
+
 #[test]
-fn moments_tell_of_scored_epochs_under_the_release() {
+fn moments_tell_of_the_views_that_were_trained_on() {
     let night = &nights(1)[0];
     let (stager, file) = foundation();
-    let of = |set, moments| {
-        let sections = Sections { moments, ..Sections::default() };
-        client(night).train(&TrainTask { sections, ..task(&stager, &file, set) })
-    };
     let shape = stager.embedding();
     assert_eq!(shape, Embedding { classes: 4, width: 16 });
-    let full = of(TrainableSet::Full, Some(shape)).unwrap();
-    let moments = full.moments.unwrap();
-    assert_eq!(moments.total() as usize, night.quality.scored);
-    for (class, count) in
-        (0u8..).zip(night.classes(stager.task()).into_iter().flatten().fold([0; 4], |mut n, c| {
-            n[c] += 1;
-            n
-        }))
-    {
-        assert_eq!(moments.count(class), f64::from(count));
+    let train = |plan: &TrainPlan, moments| {
+        let sections = Sections { moments, ..Sections::default() };
+        let task = task(&stager, &file, plan.trainable);
+        client(night).train(&TrainTask { sections, plan: plan.clone(), ..task })
+    };
+    let told = |plan: &TrainPlan| train(plan, Some(shape)).unwrap().moments.unwrap();
+    let counts = |moments: &Moments| [0, 1, 2, 3].map(|class| moments.count(class));
+
+    // A single step that changes nothing of the night sees it as it is, under the release.
+    let still = Augmentation { input_noise: 0.0, ..Augmentation::default() };
+    let bare = TrainPlan {
+        trainable: TrainableSet::Full,
+        steps: 1,
+        dropout: 0.0,
+        augmentation: still,
+        ..TrainPlan::default()
+    };
+    let clean = clean(&stager, night);
+    assert_eq!(clean.total() as usize, night.quality.scored);
+    assert_eq!(told(&bare), clean);
+    let changed = [
+        TrainPlan { dropout: 0.3, ..bare },
+        TrainPlan { augmentation: Augmentation { input_noise: 0.5, ..still }, ..bare },
+        TrainPlan { augmentation: Augmentation { scale: 0.2, ..still }, ..bare },
+    ];
+    for plan in changed {
+        let moments = told(&plan);
+        assert_eq!(counts(&moments), counts(&clean));
+        assert_ne!(moments, clean, "{plan:?}");
     }
-    // Of the release, which is the same whatever of it trains; and training is what it was.
-    assert_eq!(of(TrainableSet::Head, Some(shape)).unwrap().moments, Some(moments));
-    let without = of(TrainableSet::Full, None).unwrap();
-    assert_eq!((without.delta, without.moments), (full.delta, None));
-    let error = of(TrainableSet::Full, Some(Embedding { width: 8, ..shape })).unwrap_err().to_string();
-    assert!(error.contains("width: 8") && error.contains("width: 16"), "{error}");
+    let crop = told(&TrainPlan { augmentation: Augmentation { crop: 0.5, ..still }, ..bare });
+    assert!(crop.total() < clean.total());
+
+    // Every step tells, the second of what the first has moved.
+    let twice = told(&TrainPlan { steps: 2, ..bare });
+    let mut unmoved = clean.clone();
+    unmoved.merge(&clean);
+    assert_eq!(counts(&twice), counts(&unmoved));
+    assert_ne!(twice, unmoved);
+
+    // Nothing moves what a head sees, whatever is done to it in training.
+    let head = TrainPlan { trainable: TrainableSet::Head, steps: 2, ..TrainPlan::default() };
+    assert_eq!(told(&head), clean);
+
+    // Telling changes no training.
+    let (with, without) = (train(&bare, Some(shape)).unwrap(), train(&bare, None).unwrap());
+    assert_eq!((without.delta, without.moments), (with.delta, None));
+    for plan in [&bare, &head] {
+        let error = train(plan, Some(Embedding { width: 8, ..shape })).unwrap_err().to_string();
+        assert!(error.contains("width: 8") && error.contains("width: 16"), "{error}");
+    }
 }
 
 #[test]
@@ -216,8 +256,8 @@ fn a_client_is_pulled_towards_everybodys_moments() {
     let base = task(&stager, &file, TrainableSet::Full);
     let plan = |invariance| TrainPlan { invariance, steps: 20, dropout: 0.0, ..base.plan.clone() };
     let task = |moments, invariance| TrainTask { sections, moments, plan: plan(invariance), ..base.clone() };
-    let [one, other] = [0, 1].map(|i| client(&nights[i]));
-    let everybody = other.train(&task(None, None)).unwrap().moments.unwrap();
+    let one = client(&nights[0]);
+    let everybody = clean(&stager, &nights[1]);
 
     let without = one.train(&task(None, invariance)).unwrap();
     assert_eq!(one.train(&task(Some(everybody.clone()), None)).unwrap().delta, without.delta);
@@ -225,8 +265,9 @@ fn a_client_is_pulled_towards_everybodys_moments() {
     let away = |delta: &[f32]| {
         let before = stager.trainable(TrainableSet::Full).unwrap();
         let moved: Vec<f32> = before.iter().zip(delta).map(|(w, d)| w + d).collect();
-        let after = TrainTask { weights: bytes_of(&moved).into(), ..task(None, None) };
-        let own = one.train(&after).unwrap().moments.unwrap();
+        let mut after = stager.clone();
+        after.set_trainable(TrainableSet::Full, &moved).unwrap();
+        let own = clean(&after, &nights[0]);
         let classes = (0..4).filter_map(|class| {
             let scale = everybody.variance(class, 10.0)?;
             let (own, aim) = (own.mean(class, 10.0)?, everybody.mean(class, 10.0)?);
