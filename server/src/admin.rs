@@ -144,6 +144,8 @@ pub struct RoundLine {
     pub loss: f32,
     /// How long it took, in milliseconds.
     pub millis: u64,
+    /// The most that all rounds until this one may tell of one person's presence, if there is a promise about it.
+    pub epsilon: Option<f64>,
 }
 
 /// Does what was asked; what fails is told in the reply. May block on the disk.
@@ -220,6 +222,7 @@ fn status(federation: &Federation, live: Option<&Live>) -> Result<Status, Reques
         evaluated: record.evaluations.len(),
         loss: record.loss,
         millis: record.millis,
+        epsilon: record.epsilon,
     });
     Ok(Status {
         federation: federation.config.name.clone(),

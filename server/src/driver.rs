@@ -107,6 +107,7 @@ impl Server {
         let rounds = federation.config.rounds.clone().map_err(at)?;
         let saved = federation.history.snapshot(&federation.model(), rounds.trainable())?;
         rounds.sections(&saved.foundation).map_err(at)?;
+        rounds.terms(saved.release.weights.len() / 4).map_err(at)?;
         // The same in every life of this server: a round that a crash interrupted opens again with the same seeds, so
         // updates that hubs have for it still count.
         let own = || ServerIdentity::load(&federation.folder)?.derive(SEED_LABEL).map(Seed::new);
@@ -419,9 +420,11 @@ impl Driver {
                     millis = record.millis,
                     bytes_up = record.bytes_up,
                     bytes_down = record.bytes_down,
+                    epsilon = record.epsilon,
                     "round closed"
                 ),
-                Event::Finished(version) => info!(%version, "the federation is complete"),
+                Event::Ended(why) => warn!(why, "no round can be made any more"),
+                Event::Finished(version) => info!(%version, "the federation is over"),
                 Event::Refused(client, fault) => {
                     if let Some(link) = self.links.get_mut(&client) {
                         link.refused += 1;

@@ -15,6 +15,7 @@ use crate::audit::{Audit, AuditEvent};
 use crate::clock::Seconds;
 use crate::error::{RequestError, StoreError};
 use crate::files;
+use crate::privacy;
 use crate::store::{Change, Key, Store, Table};
 
 /// Steps of a masked round that the store can hold.
@@ -54,6 +55,7 @@ impl History {
                     changes.push(self.audit.line(now, AuditEvent::RoundEnded { round, outcome }));
                     changes.extend((0..STEPS).map(|step| Change::Delete(Key::new(Table::Masked, [step]))));
                 }
+                Record::Privacy(entry) => changes.push(privacy::change(entry)),
                 Record::Masked(round, step) => {
                     let key = Key::new(Table::Masked, [step.step()]);
                     changes.push(Change::Put(key, wire::to_disk(&(round, step))));
@@ -105,9 +107,9 @@ impl History {
             }
             snapshot.apply(Record::Release(release));
         }
-        if let Some(record) = self.rounds()?.pop_last() {
-            snapshot.apply(Record::Round(record.1));
-        }
+        // All of them: they also tell when each client was last in a release.
+        self.rounds()?.into_values().for_each(|record| snapshot.apply(Record::Round(record)));
+        privacy::entries(&self.store)?.into_iter().for_each(|entry| snapshot.apply(Record::Privacy(entry)));
         for (key, bytes) in self.store.table(Table::Masked)? {
             let damaged = |why| self.store.damaged(&Key::new(Table::Masked, &key), &why);
             let (round, step): (Round, Masked) = wire::from_disk(&bytes).map_err(damaged)?;
@@ -205,6 +207,8 @@ pub fn outcome(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use somnus_protocol::checkpoint::{FORMAT, Manifest, Tensor};
+    use somnus_protocol::privacy::cost::{Cost, Noise, Spend};
+    use somnus_protocol::privacy::ledger::{Budget, Entry, Ledger};
 
     use super::*;
 
@@ -226,8 +230,8 @@ mod tests {
     fn release(version: u64, value: f32) -> Record {
         let weights = Bytes::from(bytes_of(&[value; 3]));
         let (strategy, companion) = (Bytes::from_static(b"moments"), Some(Bytes::from_static(b"beside")));
-        let (version, round) = (Version(version), Round(version));
-        Record::Release(Release { version, round, weights, strategy, companion })
+        let (version, round, norm) = (Version(version), Round(version), Some(0.25));
+        Record::Release(Release { version, round, weights, strategy, companion, norm })
     }
 
     fn round(number: u64, outcome: Outcome) -> Record {
@@ -244,6 +248,7 @@ mod tests {
             millis: 1,
             bytes_up: 2,
             bytes_down: 3,
+            epsilon: None,
         })
     }
 
@@ -287,6 +292,34 @@ mod tests {
         assert_eq!(saved.release.companion, Some(Bytes::from_static(b"beside")));
         assert_eq!(history.versions().unwrap(), [Version(3), Version(4), Version(5)]);
         assert_eq!(history.rounds().unwrap().len(), 6);
+    }
+
+    #[test]
+    fn the_privacy_ledger_goes_on_where_it_was() {
+        let world = World::new();
+        world.open().snapshot(&world.path, TrainableSet::Full).unwrap();
+        let cost = Cost::of(Spend::everybody(Noise::Gaussian { multiplier: 4.0 }), 1);
+        let entries = [
+            Entry::Reserved { round: Round(1), cost: cost.clone() },
+            Entry::Spent { round: Round(1) },
+            Entry::Reserved { round: Round(2), cost },
+        ];
+        let records: Vec<Record> = entries.iter().cloned().map(Record::Privacy).collect();
+        world.open().persist(&records, 0).unwrap();
+        let mut member = round(1, Outcome::Released(Version(1)));
+        if let Record::Round(record) = &mut member {
+            record.counted = vec!["ann".parse().unwrap()];
+        }
+        world
+            .open()
+            .persist(&[release(1, 1.0), member, round(2, Outcome::Aborted("too few".into()))], 0)
+            .unwrap();
+        let saved = world.open().snapshot(&world.path, TrainableSet::Full).unwrap();
+        let ledger = |log| Ledger::replay(Budget { epsilon: 8.0, delta: 1e-3 }, log);
+        assert_eq!(ledger(saved.privacy), ledger(entries.to_vec()));
+        assert_eq!(saved.seen, BTreeMap::from([("ann".parse().unwrap(), Version(1))]));
+        assert_eq!((saved.last_round, saved.release.norm), (Round(2), Some(0.25)));
+        assert_eq!(saved.last_outcome, Some(Outcome::Aborted("too few".into())));
     }
 
     #[test]

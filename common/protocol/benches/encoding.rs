@@ -6,7 +6,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use somnus_protocol::checkpoint::bytes_of;
-use somnus_protocol::encoding::{Codec, Contribution, EncodingConfig, Reduce, Rounding, Setup, Spread};
+use somnus_protocol::encoding::{
+    Beside, Codec, Contribution, EncodingConfig, Reduce, Rounding, Setup, Spread,
+};
 use somnus_protocol::packed::{Lanes, Packed};
 use somnus_protocol::seed::Seed;
 use somnus_protocol::sum::Weighting;
@@ -71,6 +73,7 @@ fn encodings(weights: usize) {
         roster: 64,
         evaluation: None,
         public: &public,
+        beside: Beside::Everything,
         last: Some(&delta),
     };
     let times = 3 + 10_000_000 / weights;

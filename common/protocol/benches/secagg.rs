@@ -13,7 +13,7 @@ use std::time::Instant;
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use somnus_protocol::checkpoint::bytes_of;
-use somnus_protocol::encoding::{Codec, Contribution, EncodingConfig, Setup};
+use somnus_protocol::encoding::{Beside, Codec, Contribution, EncodingConfig, Setup};
 use somnus_protocol::ids::{Digest, Round};
 use somnus_protocol::packed::Packed;
 use somnus_protocol::secagg::keys::{Identity, statement};
@@ -227,6 +227,7 @@ fn main() {
                 roster: n,
                 evaluation: Some(4),
                 public: &public,
+                beside: Beside::Everything,
                 last: None,
             };
             let codec = Codec::new(&EncodingConfig::default(), &setup).expect("a configuration");

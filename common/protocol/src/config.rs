@@ -9,6 +9,8 @@ use crate::checkpoint::Manifest;
 use crate::fault::ConfigError;
 use crate::ids::{Round, Version};
 use crate::plan::{Optimiser, Personalisation, TrainPlan};
+use crate::privacy::mechanism::PrivacyConfig;
+use crate::privacy::terms::{self, Terms};
 use crate::robust::{Gather, RobustConfig, Voters};
 use crate::secure::{SecureConfig, SecurePlan};
 use crate::seed::{Label, Seed};
@@ -86,6 +88,8 @@ pub struct FederationConfig {
     pub danger_plain_aggregation: bool,
     /// How updates are masked, unless they are plain.
     pub secure: SecureConfig,
+    /// How little releases may tell of any one person: clipping, noise and a budget. Default none: no such promise.
+    pub privacy: Option<PrivacyConfig>,
     /// The last release is the mean of this fraction of the releases, the latest ones; 0 is the last one alone.
     /// Default .25.
     pub average_late: f64,
@@ -115,6 +119,7 @@ impl Default for FederationConfig {
             upload_slots: 4,
             danger_plain_aggregation: false,
             secure: SecureConfig::default(),
+            privacy: None,
             average_late: 0.25,
             strategy: StrategyConfig::default(),
             plan: TrainPlan::default(),
@@ -142,6 +147,7 @@ pub struct RoundConfig {
     pub(crate) upload_slots: usize,
     /// How rounds are masked; none for plain ones.
     pub(crate) secure: Option<SecurePlan>,
+    pub(crate) privacy: Option<PrivacyConfig>,
     /// Of the steps of masking.
     pub(crate) patience: Duration,
     pub(crate) average_late: f64,
@@ -224,6 +230,9 @@ impl FederationConfig {
                 self.robust.name()
             ),
         )?;
+        if let Some(privacy) = &self.privacy {
+            terms::check(&self, privacy)?;
+        }
         if let StrategyConfig::Scaffold { population, .. } = self.strategy {
             need(
                 population >= self.cohort,
@@ -273,6 +282,7 @@ impl FederationConfig {
             evaluate_every: self.evaluate_every,
             upload_slots: self.upload_slots as usize,
             secure,
+            privacy: self.privacy,
             patience,
             average_late: self.average_late,
             strategy: self.strategy,
@@ -285,6 +295,17 @@ impl RoundConfig {
     /// Whether the server sees nothing but sums.
     pub fn is_masked(&self) -> bool {
         self.secure.is_some()
+    }
+
+    /// What privacy comes to with a model of `weights`; `None` if nothing was promised. Takes a second, at worst: it looks for
+    /// the least noise.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] if no noise can keep the promise.
+    pub fn terms(&self, weights: usize) -> Result<Option<Terms>, ConfigError> {
+        let size = (self.rounds, self.cohort as u32, self.invited as u32);
+        let terms = |privacy| Terms::new(privacy, self.secure.as_ref(), size, weights);
+        self.privacy.as_ref().map(terms).transpose()
     }
 
     /// Releases to make.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{BlobId, ClientId, Round, Version};
+use crate::privacy::ledger;
 use crate::secagg::{SealedShare, Subset};
 
 /// Something to write to disk before anything that follows from it is sent.
@@ -18,6 +19,8 @@ pub enum Record {
     /// How far a masked round has come: with these a server that is killed goes on with the same round, and asks nobody
     /// for anything that it could not have asked for before. Forgotten once the round's own record is written.
     Masked(Round, Masked),
+    /// A line of the privacy ledger, which is written before the sum that it is about can be known.
+    Privacy(ledger::Entry),
 }
 
 /// What fixes a step of a masked round, each written before anybody hears of it.
@@ -64,6 +67,8 @@ pub struct Release {
     pub strategy: Bytes,
     /// What goes out beside the weights, if anything.
     pub companion: Option<Bytes>,
+    /// The clip norm of the next round, if it adapts.
+    pub norm: Option<f64>,
 }
 
 impl Release {
@@ -118,6 +123,8 @@ pub struct RoundRecord {
     pub bytes_up: u64,
     /// Bytes of blobs sent.
     pub bytes_down: u64,
+    /// The most that all rounds until now may tell of one person's presence; `None` if there is no promise about it.
+    pub epsilon: Option<f64>,
 }
 
 /// Where a coordinator starts: what the records of its earlier life add up to.
@@ -129,10 +136,16 @@ pub struct Snapshot {
     pub release: Release,
     /// The last round that ended.
     pub last_round: Round,
+    /// How the last round ended.
+    pub last_outcome: Option<Outcome>,
     /// The last round, if its release is made and its evaluation is not complete.
     pub evaluating: Option<RoundRecord>,
     /// The masked round that was open, if its roster was fixed.
     pub masked: Option<Interrupted>,
+    /// The privacy ledger's log.
+    pub privacy: Vec<ledger::Entry>,
+    /// The last release that each client's update is in.
+    pub seen: BTreeMap<ClientId, Version>,
 }
 
 impl Snapshot {
@@ -144,8 +157,18 @@ impl Snapshot {
             weights,
             strategy: Bytes::new(),
             companion: None,
+            norm: None,
         };
-        Self { foundation, release, last_round: Round(0), evaluating: None, masked: None }
+        Self {
+            foundation,
+            release,
+            last_round: Round(0),
+            last_outcome: None,
+            evaluating: None,
+            masked: None,
+            privacy: Vec::new(),
+            seen: BTreeMap::new(),
+        }
     }
 
     /// The same after `record`, for replaying a log of records in order.
@@ -158,8 +181,13 @@ impl Snapshot {
             Record::Round(record) => {
                 self.last_round = self.last_round.max(record.round);
                 self.masked = self.masked.take().filter(|masked| masked.round > record.round);
+                if let Outcome::Released(version) = record.outcome {
+                    self.seen.extend(record.counted.iter().map(|client| (client.clone(), version)));
+                }
+                self.last_outcome = Some(record.outcome.clone());
                 self.evaluating = record.evaluating.then_some(record);
             }
+            Record::Privacy(entry) => self.privacy.push(entry),
             Record::Masked(round, step) => match &mut self.masked {
                 _ if step.step() == 0 && round > self.last_round => {
                     self.masked = Some(Interrupted { round, steps: vec![step] });

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::encoding::{Codec, EncodingConfig, Reduce, Setup};
-use crate::fault::ConfigError;
+use crate::encoding::{Beside, Codec, Contribution, Encoded, EncodingConfig, Reduce, Setup};
+use crate::fault::{ConfigError, Fault};
+use crate::privacy::noise::{BadVariance, DiscreteGaussian, Skellam};
 use crate::secagg::Parameters;
 use crate::secagg::roster::MAX_MEMBERS;
 use crate::seed::{Label, Seed};
@@ -50,6 +51,49 @@ pub struct SecurePlan {
     pub weighting: Weighting,
     /// How updates become integers.
     pub encoding: EncodingConfig,
+    /// What clients say beside their updates.
+    pub beside: Beside,
+    /// The noise that each client adds, if clients do.
+    pub noise: Option<ClientNoise>,
+}
+
+/// Noise of one client on each lane of the weights, in lane units.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ClientNoise {
+    /// A Poisson number less another.
+    Skellam {
+        /// Its variance.
+        variance: f64,
+    },
+    /// Discrete Gaussian.
+    DiscreteGaussian {
+        /// Its variance.
+        variance: f64,
+    },
+}
+
+/// A source of [`ClientNoise`].
+enum Sampler {
+    Skellam(Skellam),
+    DiscreteGaussian(DiscreteGaussian),
+}
+
+impl ClientNoise {
+    fn sampler(&self) -> Result<Sampler, ConfigError> {
+        let refuse = |why: BadVariance| ConfigError::value("privacy.mechanism", why.to_string());
+        Ok(match *self {
+            Self::Skellam { variance } => Sampler::Skellam(Skellam::new(variance).map_err(refuse)?),
+            Self::DiscreteGaussian { variance } => {
+                Sampler::DiscreteGaussian(DiscreteGaussian::new(variance).map_err(refuse)?)
+            }
+        })
+    }
+
+    fn deviation(&self) -> f64 {
+        let (Self::Skellam { variance } | Self::DiscreteGaussian { variance }) = self;
+        variance.sqrt()
+    }
 }
 
 impl SecureConfig {
@@ -64,7 +108,8 @@ impl SecureConfig {
             return Err(ConfigError::value("secure.patience_seconds", why));
         }
         let Self { colluding, dropping, encoding, .. } = self.clone();
-        let plan = SecurePlan { colluding, dropping, weighting, encoding };
+        let plan =
+            SecurePlan { colluding, dropping, weighting, encoding, beside: Beside::Everything, noise: None };
         plan.check()?;
         Ok((plan, Duration::from_secs_f64(patience)))
     }
@@ -86,6 +131,9 @@ impl SecurePlan {
         if self.encoding.reduce != Reduce::None {
             let why = "clients do not keep what a reduction leaves out yet, and it would be lost";
             return Err(ConfigError::value("secure.encoding.reduce", why));
+        }
+        if let Some(noise) = self.noise {
+            noise.sampler()?;
         }
         self.encoding.check()
     }
@@ -123,7 +171,37 @@ impl SecurePlan {
     /// [`ConfigError`] if lanes cannot hold the sum.
     pub fn codec(&self, layout: UpdateLayout, members: u32, public: &Seed) -> Result<Codec, ConfigError> {
         let weighting = self.weighting;
-        let setup = Setup { layout, weighting, roster: members, evaluation: None, public, last: None };
-        Codec::new(&self.encoding, &setup)
+        let beside = self.beside;
+        let setup =
+            Setup { layout, weighting, roster: members, evaluation: None, public, beside, last: None };
+        let codec = Codec::new(&self.encoding, &setup)?;
+        match self.noise {
+            Some(noise) => codec.with_noise(noise.deviation()),
+            None => Ok(codec),
+        }
+    }
+
+    /// Encodes a contribution in a codec of [`SecurePlan::codec`]. `rounding` may be known to the server; `secret` is known to
+    /// nobody, and what noise there is comes of it: the same secret gives the same bytes.
+    ///
+    /// # Errors
+    /// What is wrong with the contribution.
+    pub fn encode(
+        &self,
+        codec: &Codec,
+        contribution: &Contribution<'_>,
+        rounding: &Seed,
+        secret: &Seed,
+    ) -> Result<Encoded, Fault> {
+        let Some(noise) = self.noise else { return codec.encode(contribution, rounding) };
+        let mut rng = secret.derive(Label::Privacy, b"client").rng();
+        match noise.sampler().map_err(|error| Fault::Malformed(error.to_string()))? {
+            Sampler::Skellam(noise) => {
+                codec.encode_noisy(contribution, rounding, &mut || noise.sample(&mut rng))
+            }
+            Sampler::DiscreteGaussian(noise) => {
+                codec.encode_noisy(contribution, rounding, &mut || noise.sample(&mut rng))
+            }
+        }
     }
 }

@@ -36,6 +36,8 @@ pub enum Label {
     World,
     /// A node of the noise of running sums.
     Noise,
+    /// The noise that hides a person in a sum: the server's, or one client's.
+    Privacy,
 }
 
 impl Label {
@@ -52,6 +54,7 @@ impl Label {
             Label::Authority => b"somnus/1 authority",
             Label::World => b"somnus/1 world",
             Label::Noise => b"somnus/1 noise",
+            Label::Privacy => b"somnus/1 privacy",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! [`MAX_EXAMPLES`] examples keep one term below 2^50, so 8,192 clients cannot wrap.
 
 use crate::fault::Fault;
+use crate::privacy::veil::Veil;
 
 /// Most examples that one update may claim: two nights of 17 hours.
 pub const MAX_EXAMPLES: u32 = 4096;
@@ -93,6 +94,18 @@ impl Sum {
     pub fn mean(&self) -> Vec<f32> {
         let unit = if self.examples == 0 { 0.0 } else { 1.0 / (SCALE * self.examples as f64) };
         self.values.iter().map(|value| (*value as f64 * unit) as f32).collect()
+    }
+
+    /// The sum over a fixed denominator, for people who may not know the sum: with the noise of `veil`. No update in it has a
+    /// norm above `norm`, and all weigh 1.
+    pub fn veiled(&self, norm: f64, veil: &Veil) -> Vec<f32> {
+        // Rounding to whole numbers moves each coordinate by half a unit at most.
+        let longest = norm * SCALE + (self.values.len() as f64).sqrt();
+        let bytes: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let noise = veil.noise(self.values.len(), longest, &bytes);
+        let unit = 1.0 / (SCALE * f64::from(veil.denominator()));
+        let noise = noise.into_iter().chain(std::iter::repeat(0.0));
+        self.values.iter().zip(noise).map(|(value, noise)| ((*value as f64 + noise) * unit) as f32).collect()
     }
 
     /// The weighted mean of the clients' losses.

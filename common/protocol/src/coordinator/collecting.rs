@@ -18,7 +18,6 @@ use crate::config::RoundConfig;
 use crate::fault::Fault;
 use crate::ids::{ClientId, Round, UpdateId};
 use crate::message::{CHUNK, ToClient, Visible};
-use crate::robust::Gather;
 use crate::sum::{MAX_EXAMPLES, Weighting};
 use crate::time::Instant;
 
@@ -72,10 +71,10 @@ enum Adder {
 
 impl Collecting {
     /// Plain updates of `update_len` bytes, from everybody who was selected.
-    pub(super) fn plain(open: Open, config: &RoundConfig, update_len: u64, gather: Gather) -> Self {
+    pub(super) fn plain(open: Open, config: &RoundConfig, update_len: u64, tally: Tally) -> Self {
         let deadline = open.opened + config.training;
         let members = open.cohort.clone();
-        Self::new(open, members, deadline, update_len, Tally::Plain(gather), None)
+        Self::new(open, members, deadline, update_len, tally, None)
     }
 
     /// Masked updates from everybody who has shared its secrets. Nobody trains any more: it ends when nothing has come in
@@ -358,7 +357,14 @@ impl Coordinator {
             return self.abort(now, open, counted, &why);
         }
         match (tally, masks) {
-            (Tally::Plain(sum), None) => self.aggregate(now, open, counted, Total::Plain(sum)),
+            (Tally::Plain(sum), None) => self.aggregate(now, open, counted, Total::Plain(sum), None),
+            (Tally::Clipped(sum), None) => match (self.set_aside(open.round), self.veil(open.round)) {
+                (Ok(reservation), Some(veil)) => {
+                    self.aggregate(now, open, counted, Total::Clipped(sum, veil), reservation)
+                }
+                (Ok(_), None) => self.abort(now, open, counted, "clipped updates of a round without privacy"),
+                (Err(refusal), _) => self.abort(now, open, counted, &refusal.to_string()),
+            },
             (Tally::Masked(sum), Some(masks)) => self.survive(now, open, *masks, counted, sum),
             // A masked round has masks.
             (_, _) => self.abort(now, open, counted, "the sum does not belong to its round"),

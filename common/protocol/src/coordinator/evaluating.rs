@@ -10,6 +10,7 @@ use crate::config::RoundConfig;
 use crate::fault::Fault;
 use crate::ids::{ClientId, Version};
 use crate::message::{Examination, ToClient};
+use crate::privacy::ledger::Reservation;
 use crate::record::{Evaluation, Outcome, Record, Release, RoundRecord};
 use crate::time::Instant;
 
@@ -23,6 +24,10 @@ const MAX_EPOCHS: u64 = 1 << 22;
 pub(super) struct Aggregating {
     pub(super) record: RoundRecord,
     pub(super) opened: Instant,
+    /// What the release costs.
+    reservation: Option<Reservation>,
+    /// The clip norm of the next round.
+    norm: Option<f64>,
 }
 
 /// Clients score the release.
@@ -51,6 +56,7 @@ impl Coordinator {
         open: Open,
         counted: Vec<ClientId>,
         total: Total,
+        reservation: Option<Reservation>,
     ) -> Phase {
         let StrategyHome::Here(strategy) = std::mem::replace(&mut self.strategy, StrategyHome::Away) else {
             return self.abort(now, open, counted, "the strategy is still busy with another round");
@@ -60,8 +66,10 @@ impl Coordinator {
         let mut record = open.into_record(now, stopped, counted, self.bytes_down);
         (record.examples, record.loss) = match &total {
             Total::Plain(sum) => (sum.examples(), sum.mean_loss()),
+            Total::Clipped(sum, _) => (u64::from(sum.updates()), 0.0),
             Total::Opened(decoded) => (decoded.examples, decoded.loss),
         };
+        let norm = self.next_norm(round, &total);
         let (weights, layout) = (self.weights.bytes.clone(), self.layout());
         self.out.push_back(Output::Run(Job::Aggregate(Aggregate {
             round,
@@ -70,7 +78,7 @@ impl Coordinator {
             layout,
             strategy,
         })));
-        Phase::Aggregating(Aggregating { record, opened })
+        Phase::Aggregating(Aggregating { record, opened, reservation, norm })
     }
 
     pub(super) fn aggregated(&mut self, now: Instant, done: Aggregated) {
@@ -80,7 +88,7 @@ impl Coordinator {
         if record.round != round {
             return;
         }
-        let Phase::Aggregating(Aggregating { mut record, opened }) =
+        let Phase::Aggregating(Aggregating { mut record, opened, reservation, norm }) =
             std::mem::replace(&mut self.phase, Phase::Finished)
         else {
             return;
@@ -88,14 +96,19 @@ impl Coordinator {
         self.version = Version(self.version.0 + 1);
         self.weights = Held { id: blob, bytes: weights.clone() };
         record.outcome = Outcome::Released(self.version);
+        self.seen.extend(record.counted.iter().map(|client| (client.clone(), self.version)));
         let beside = companion.as_ref().map(|(_, bytes)| bytes.clone());
         self.companion = companion.map(|(id, bytes)| Held { id, bytes });
-        let release = Release { version: self.version, round, weights, strategy: state, companion: beside };
+        let norm = self.adapted(norm);
+        let release =
+            Release { version: self.version, round, weights, strategy: state, companion: beside, norm };
         let due = match self.config.evaluate_every {
             0 => self.is_last(),
             every => self.is_last() || self.version.0.is_multiple_of(every),
         };
         record.evaluating = due;
+        record.epsilon = self.epsilon();
+        self.spend(reservation);
         self.out.push_back(Output::Persist(Record::Release(release)));
         // Who is in the release is as durable as the release; the evaluation completes this record later.
         self.out.push_back(Output::Persist(Record::Round(record.clone())));

@@ -9,6 +9,8 @@ use crate::encoding::{Codec, Decoded};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Round};
 use crate::packed::Packed;
+use crate::privacy::clipped::ClippedSum;
+use crate::privacy::veil::Veil;
 use crate::robust::{Gather, Gathered};
 use crate::secagg;
 use crate::strategy::Strategy;
@@ -40,6 +42,8 @@ pub enum JobResult {
 pub(super) enum Tally {
     /// Updates that the server reads.
     Plain(Gather),
+    /// The same, clipped as they come in.
+    Clipped(ClippedSum),
     /// Updates that it cannot read.
     Masked(Packed),
 }
@@ -48,6 +52,8 @@ pub(super) enum Tally {
 pub(super) enum Total {
     /// Updates of a plain round, or their sum.
     Plain(Gather),
+    /// The sum of clipped updates, and what hides people in it.
+    Clipped(ClippedSum, Veil),
     /// What was in the sum of a masked one.
     Opened(Decoded),
 }
@@ -81,6 +87,8 @@ pub struct Unmask {
 pub(super) struct Opener {
     pub(super) unmask: secagg::Unmask,
     pub(super) codec: Arc<Codec>,
+    /// What hides people in the sum.
+    pub(super) veil: Option<Veil>,
 }
 
 /// The masked sum again, what was in it, and who revealed something that was not its share.
@@ -133,6 +141,7 @@ impl Add {
         // The offered checksum says which update is resumed; that the bytes are the client's own, TLS says.
         let outcome = match &mut tally {
             Tally::Plain(gather) => gather.add(&client, &update, weight, loss),
+            Tally::Clipped(sum) => sum.add(&update),
             Tally::Masked(sum) => {
                 Packed::from_bytes(&update, sum.len()).map(|update| sum.add_assign(&update))
             }
@@ -150,11 +159,14 @@ impl Unmask {
 
 impl Opener {
     fn open(self, mut sum: Packed) -> Result<Opened, Fault> {
-        let Self { unmask, codec } = self;
+        let Self { unmask, codec, veil } = self;
         let liars = unmask.run(&mut sum)?.liars;
-        let decoded = codec
-            .decode(&sum, unmask.survivors.len())
-            .map_err(|error| Fault::Malformed(error.to_string()))?;
+        let survivors = unmask.survivors.len();
+        let decoded = match &veil {
+            Some(veil) => codec.decode_veiled(&sum, survivors, veil),
+            None => codec.decode(&sum, survivors),
+        };
+        let decoded = decoded.map_err(|error| Fault::Malformed(error.to_string()))?;
         Ok(Opened { decoded, liars: liars.into_iter().map(|i| unmask.roster.client(i).clone()).collect() })
     }
 }
@@ -167,6 +179,7 @@ impl Aggregate {
                 let Gathered { mean, updates, weight, verdicts: _ } = gather.finish();
                 (mean, updates, weight)
             }
+            Total::Clipped(sum, veil) => (sum.veiled(&veil), sum.updates(), u64::from(sum.updates())),
             Total::Opened(decoded) => (decoded.mean, decoded.updates, decoded.weight),
         };
         let mut next = floats(&weights);

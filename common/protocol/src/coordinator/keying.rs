@@ -127,8 +127,7 @@ impl Coordinator {
     /// The masks of a roster, empty-handed.
     pub(super) fn masks(&self, roster: Roster) -> Result<Masks, Fault> {
         let malformed = |why: String| Fault::Malformed(why);
-        let secure =
-            self.config.secure.as_ref().ok_or_else(|| malformed("the rounds are plain ones".into()))?;
+        let secure = self.secure().ok_or_else(|| malformed("the rounds are plain ones".into()))?;
         let public = secure.public(self.round_seed(roster.round()).number());
         let codec = secure.codec(self.layout(), roster.size(), &public);
         let codec = codec.map_err(|error| malformed(error.to_string()))?;

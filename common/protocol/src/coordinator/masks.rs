@@ -9,6 +9,7 @@ use crate::encoding::Codec;
 use crate::fault::Fault;
 use crate::ids::ClientId;
 use crate::packed::Packed;
+use crate::privacy::veil::Veil;
 use crate::secagg::session::confirmation;
 use crate::secagg::{Graph, Parameters, Revealed, Roll, Roster, SealedShare, Signature, Subset};
 
@@ -176,7 +177,12 @@ impl Masks {
     }
 
     /// What removes the masks from the sum of `survivors`.
-    pub(super) fn opener(&self, survivors: &Subset, revealed: &BTreeMap<u32, Vec<Revealed>>) -> Opener {
+    pub(super) fn opener(
+        &self,
+        survivors: &Subset,
+        revealed: &BTreeMap<u32, Vec<Revealed>>,
+        veil: Option<Veil>,
+    ) -> Opener {
         let unmask = crate::secagg::Unmask {
             roster: self.roster.clone(),
             parameters: self.parameters,
@@ -184,6 +190,6 @@ impl Masks {
             survivors: survivors.clone(),
             revealed: revealed.clone(),
         };
-        Opener { unmask, codec: Arc::clone(&self.codec) }
+        Opener { unmask, codec: Arc::clone(&self.codec), veil }
     }
 }

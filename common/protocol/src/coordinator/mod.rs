@@ -22,6 +22,7 @@ use crate::update::{Sections, UpdateLayout};
 
 mod collecting;
 mod evaluating;
+mod guarantee;
 mod job;
 mod keying;
 mod masks;
@@ -33,6 +34,7 @@ mod sharing;
 mod unmasking;
 
 use evaluating::Evaluating;
+use guarantee::Guarantee;
 pub use job::{Job, JobResult};
 use open::Open;
 use phase::{Phase, Step};
@@ -97,7 +99,9 @@ pub enum Event {
     Released(Version, BlobId),
     /// A round ended.
     Closed(RoundRecord),
-    /// The federation is complete.
+    /// The federation ends before all releases are made; the text says why.
+    Ended(String),
+    /// The federation is over.
     Finished(Version),
 }
 
@@ -110,6 +114,13 @@ pub struct Coordinator {
     weights: Held,
     companion: Option<Held>,
     sections: Sections,
+    /// What was promised about privacy; none if nothing was.
+    guarantee: Option<Guarantee>,
+    /// The last release that each client's update is in.
+    seen: BTreeMap<ClientId, Version>,
+    last_outcome: Option<Outcome>,
+    /// Before all releases were made.
+    ended: bool,
     version: Version,
     /// None while a job has it; a round cannot need it twice.
     strategy: StrategyHome,
@@ -151,11 +162,16 @@ enum Peer {
 impl Coordinator {
     /// A coordinator that goes on from `saved`.
     ///
-    /// `seed` decides selections and training seeds: OS entropy when deployed, the scenario's seed in a simulation. `roll`
-    /// is who is enrolled: a masked round takes keys of nobody else.
+    /// `seed` decides selections, training seeds and the server's noise: a secret when deployed, the scenario's seed in a
+    /// simulation. Whoever knows it can take that noise off again, for as long as a release is public. `roll` is who is
+    /// enrolled: a masked round takes keys of nobody else.
+    ///
+    /// A configuration whose privacy cannot be kept ends the federation at once; [`RoundConfig::terms`] says so before.
     pub fn new(config: RoundConfig, saved: Snapshot, seed: Seed, roll: Arc<dyn Roll + Send + Sync>) -> Self {
-        let Snapshot { foundation, release, last_round, evaluating, masked } = saved;
-        let Release { version, weights, strategy: state, companion, .. } = release;
+        let Snapshot { foundation, release, last_round, last_outcome, evaluating, masked, privacy, seen } =
+            saved;
+        let Release { version, weights, strategy: state, companion, norm, .. } = release;
+        let terms = config.terms(weights.len() / 4);
         // Drivers refuse a model that does not fit before they come here; without its shape there are no moments.
         let without = Sections { extra: config.strategy.extra(), moments: None };
         let sections = config.sections(&foundation).unwrap_or(without);
@@ -170,6 +186,12 @@ impl Coordinator {
             None if version.0 >= config.rounds => Phase::Finished,
             None => Phase::selecting(),
         };
+        let (terms, impossible) = match terms {
+            Ok(terms) => (terms, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let secret = seed.derive(Label::Privacy, &[]);
+        let guarantee = terms.map(|terms| Guarantee::new(terms, privacy, norm, secret));
         let mut coordinator = Self {
             config,
             seed,
@@ -178,6 +200,10 @@ impl Coordinator {
             weights: Held::new(weights),
             companion: companion.map(Held::new),
             sections,
+            guarantee,
+            seen,
+            last_outcome,
+            ended: false,
             version,
             strategy: StrategyHome::Here(strategy),
             peers: BTreeMap::new(),
@@ -186,7 +212,9 @@ impl Coordinator {
             out: VecDeque::new(),
             bytes_down,
         };
-        if let (Phase::Selecting(_), Some(masked)) = (&coordinator.phase, masked) {
+        if let Some(why) = impossible {
+            coordinator.phase = coordinator.end_early(Instant::default(), why);
+        } else if let (Phase::Selecting(_), Some(masked)) = (&coordinator.phase, masked) {
             coordinator.resume(masked);
         }
         coordinator
@@ -247,10 +275,10 @@ impl Coordinator {
 
     /// The name of the phase, for people.
     pub fn phase(&self) -> &'static str {
-        self.phase.name()
+        if self.ended { "ended early" } else { self.phase.name() }
     }
 
-    /// Whether all releases are made, or the operator stopped the federation.
+    /// Whether all releases are made, the privacy budget is spent, or the operator stopped the federation.
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Finished)
     }
@@ -367,7 +395,7 @@ impl Coordinator {
                 let (open, counted, _) = collecting.finish();
                 self.abort(now, open, counted, WHY);
             }
-            Phase::Unmasking(unmasking) => drop(self.abort(now, unmasking.open, Vec::new(), WHY)),
+            Phase::Unmasking(unmasking) => drop(self.abort_unmasking(now, *unmasking, WHY)),
             Phase::Aggregating(aggregating) => self.persist_round(aggregating.record),
             Phase::Evaluating(evaluating) => self.persist_round(evaluating.record),
             Phase::Idle(_) | Phase::Selecting(_) | Phase::Finished => {}
@@ -397,7 +425,7 @@ impl Coordinator {
             release: self.weights.id,
             companion: self.companion.as_ref().map(|held| held.id),
             sections: self.sections,
-            secure: self.config.secure.clone(),
+            secure: self.secure(),
             time_left_ms: time_left.as_millis() as u64,
         }
     }
@@ -425,6 +453,7 @@ impl Coordinator {
 
     fn persist_round(&mut self, mut record: RoundRecord) {
         record.evaluating = false;
+        record.epsilon = self.epsilon();
         self.out.push_back(Output::Persist(Record::Round(record.clone())));
         self.event(Event::Closed(record));
     }

@@ -57,6 +57,7 @@ impl Open {
             millis: now.since(self.opened).as_millis() as u64,
             bytes_up: self.bytes_up,
             bytes_down,
+            epsilon: None,
         }
     }
 }

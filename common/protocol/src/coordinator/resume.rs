@@ -48,6 +48,10 @@ impl Coordinator {
         let sum = masks.read_sum(&sum)?;
         let counted: Vec<ClientId> = masks.clients(&survivors);
         let deadline = start + self.config.patience;
-        Ok(Phase::Unmasking(Box::new(Unmasking::new(open(), masks, counted, sum, deadline))))
+        // Shares may have been asked for: what is set aside for this round stays so.
+        let reservation =
+            self.set_aside(masked.round).map_err(|refusal| Fault::Malformed(refusal.to_string()))?;
+        let unmasking = Unmasking::new(open(), masks, counted, sum, deadline).costing(reservation, true);
+        Ok(Phase::Unmasking(Box::new(unmasking)))
     }
 }

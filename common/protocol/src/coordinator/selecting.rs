@@ -3,6 +3,7 @@
 use rand::seq::SliceRandom;
 
 use super::collecting::Collecting;
+use super::job::Tally;
 use super::keying::Keying;
 use super::open::Open;
 use super::phase::{Phase, Step};
@@ -10,6 +11,7 @@ use super::{Coordinator, Event, Peer};
 use crate::config::RoundConfig;
 use crate::ids::{ClientId, Round};
 use crate::message::Role;
+use crate::privacy::clipped::ClippedSum;
 use crate::seed::Label;
 use crate::time::Instant;
 
@@ -29,7 +31,11 @@ impl Selecting {
 impl Coordinator {
     /// Goes on once a cohort is drawn.
     pub(super) fn try_select(&mut self, now: Instant, selecting: Selecting) -> Step {
-        let candidates: Vec<ClientId> = self.trainers().cloned().collect();
+        if let Some(overspent) = self.overspent() {
+            return Step::Go(self.end_early(now, overspent.to_string()));
+        }
+        let may = |client: &&ClientId| self.may_train(client);
+        let candidates: Vec<ClientId> = self.trainers().filter(may).cloned().collect();
         if candidates.len() < self.config.min_clients {
             return Step::Stay(Phase::selecting());
         }
@@ -51,8 +57,11 @@ impl Coordinator {
             Phase::Keying(Keying::new(open, deadline, self.promise(round)))
         } else {
             let layout = self.layout();
-            let gather = self.config.gather(layout.numbers(), round, &self.seed);
-            Phase::Collecting(Collecting::plain(open, &self.config, layout.bytes(), gather))
+            let tally = match &self.guarantee {
+                Some(guarantee) => Tally::Clipped(ClippedSum::new(layout.numbers(), guarantee.norm())),
+                None => Tally::Plain(self.config.gather(layout.numbers(), round, &self.seed)),
+            };
+            Phase::Collecting(Collecting::plain(open, &self.config, layout.bytes(), tally))
         })
     }
 

@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::ids::{ClientId, Round};
 use crate::message::{REASON, ToClient};
 use crate::packed::Packed;
+use crate::privacy::ledger::Reservation;
 use crate::record::{Masked, Record};
 use crate::secagg::{Revealed, Signature, Subset, Violation};
 use crate::time::Instant;
@@ -26,6 +27,10 @@ pub(super) struct Unmasking {
     pub(super) survivors: Subset,
     pub(super) counted: Vec<ClientId>,
     pub(super) deadline: Instant,
+    /// What knowing the sum costs.
+    pub(super) reservation: Option<Reservation>,
+    /// Whether anybody may have been asked for what tells the sum, in this life of the server or in an earlier one.
+    pub(super) asked: bool,
     sum: SumAt,
     signatures: BTreeMap<u32, Signature>,
     revealed: BTreeMap<u32, Vec<Revealed>>,
@@ -57,6 +62,8 @@ impl Unmasking {
             survivors,
             counted,
             deadline,
+            reservation: None,
+            asked: false,
             sum: SumAt::Here(sum),
             signatures: BTreeMap::new(),
             revealed: BTreeMap::new(),
@@ -64,6 +71,11 @@ impl Unmasking {
             tried: 0,
             trouble: None,
         }
+    }
+
+    /// With what knowing the sum costs; `asked` if that was set aside in an earlier life.
+    pub(super) fn costing(self, reservation: Option<Reservation>, asked: bool) -> Self {
+        Self { reservation, asked, ..self }
     }
 
     /// Whether enough have signed: more than could sign two lists.
@@ -101,9 +113,14 @@ impl Coordinator {
             }
         }
         let round = open.round;
+        let reservation = match self.set_aside(round) {
+            Ok(reservation) => reservation,
+            Err(refusal) => return self.abort(now, open, Vec::new(), &refusal.to_string()),
+        };
         let fixed = Masked::Survivors(masks.subset(&counted), sum.to_bytes().into());
         self.out.push_back(Output::Persist(Record::Masked(round, fixed)));
-        self.unmask(Unmasking::new(open, masks, counted, sum, now + self.config.patience))
+        let unmasking = Unmasking::new(open, masks, counted, sum, now + self.config.patience);
+        self.unmask(unmasking.costing(reservation, false))
     }
 
     fn unmask(&mut self, unmasking: Unmasking) -> Phase {
@@ -166,6 +183,7 @@ impl Coordinator {
         if !unmasking.is_confirmed() {
             return Ok(());
         }
+        unmasking.asked = true;
         // Whoever signs later is answered then; all others now, once.
         let told = if before { vec![client.clone()] } else { unmasking.masks.clients(&unmasking.signed()) };
         let show = |client: &ClientId| unmasking.masks.signatures_for(client, &unmasking.signatures);
@@ -203,7 +221,8 @@ impl Coordinator {
         let late = now >= unmasking.deadline;
         let more = unmasking.revealed.len() > unmasking.tried;
         if more && (everybody || late) {
-            let opener = unmasking.masks.opener(&unmasking.survivors, &unmasking.revealed);
+            let veil = self.veil(unmasking.open.round);
+            let opener = unmasking.masks.opener(&unmasking.survivors, &unmasking.revealed, veil);
             if opener.unmask.enough()
                 && let SumAt::Here(sum) = std::mem::replace(&mut unmasking.sum, SumAt::WithJob)
             {
@@ -219,7 +238,7 @@ impl Coordinator {
                 Some(fault) => format!("the sum cannot be unmasked: {fault}"),
                 None => format!("{got} clients have revealed, too few to unmask the sum"),
             };
-            return Step::Go(self.abort(now, unmasking.open, Vec::new(), &why));
+            return Step::Go(self.abort_unmasking(now, *unmasking, &why));
         }
         Step::Stay(Phase::Unmasking(unmasking))
     }
@@ -239,16 +258,16 @@ impl Coordinator {
                 let Phase::Unmasking(unmasking) = std::mem::replace(&mut self.phase, Phase::Finished) else {
                     return;
                 };
-                self.phase = self.abort(now, unmasking.open, Vec::new(), &fault.to_string());
+                self.phase = self.abort_unmasking(now, *unmasking, &fault.to_string());
                 return;
             }
         };
         let Phase::Unmasking(unmasking) = std::mem::replace(&mut self.phase, Phase::Finished) else { return };
-        let Unmasking { open, counted, .. } = *unmasking;
+        let Unmasking { open, counted, reservation, .. } = *unmasking;
         for liar in opened.liars {
             self.event(Event::Refused(liar, Fault::Unsolicited("a share of another secret")));
         }
-        self.phase = self.aggregate(now, open, counted, Total::Opened(opened.decoded));
+        self.phase = self.aggregate(now, open, counted, Total::Opened(opened.decoded), reservation);
     }
 
     fn unmasking(&mut self, round: Round) -> Result<&mut Unmasking, Fault> {

@@ -1,6 +1,7 @@
 //! The encoding of one round.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::config::EncodingConfig;
 use super::counters::{Counters, Evaluated, MAX_EPOCHS};
@@ -9,6 +10,7 @@ use super::vector::{Noise, Sensitivity, Single, Vector, norm};
 use crate::checkpoint::bytes_of;
 use crate::fault::{ConfigError, Fault};
 use crate::packed::{Lanes, MAX_LANE_BITS, Packed};
+use crate::privacy::veil::Veil;
 use crate::seed::{Label, Seed};
 use crate::sum::{MAX_DELTA, MAX_EXAMPLES, MAX_UPDATES, Weighting};
 use crate::update::{MAX_STEPS, STEP, UpdateLayout};
@@ -37,8 +39,23 @@ pub struct Setup<'a> {
     pub evaluation: Option<u8>,
     /// Not a secret: what is drawn by lot for all, another one each round.
     pub public: &'a Seed,
+    /// What a contribution says beside the update.
+    pub beside: Beside,
     /// The mean change of the last release, for [`Reduce::TopK`](super::Reduce::TopK); must be bit-identical for all.
     pub last: Option<&'a [f32]>,
+}
+
+/// What a contribution says beside the update, exactly and without noise: what is not said has no lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Beside {
+    /// How many examples it has, what the training lost, whether it was clipped.
+    #[default]
+    Everything,
+    /// Whether it was clipped.
+    Clipped,
+    /// Nothing.
+    Nothing,
 }
 
 /// What one client has to say.
@@ -73,11 +90,11 @@ pub struct Decoded {
     pub updates: u32,
     /// Total weight: the examples, or the clients with [`Weighting::Uniform`].
     pub weight: u64,
-    /// Epochs of all clients.
+    /// Epochs of all clients; as many as clients if they do not say.
     pub examples: u64,
-    /// Weighted mean of the losses.
+    /// Weighted mean of the losses; 0 if clients do not say.
     pub loss: f32,
-    /// Clients whose change of the weights was longer than the clip norm.
+    /// Clients whose change of the weights was longer than the clip norm; 0 if clients do not say.
     pub clipped: u32,
     /// Evaluations, if they ride along.
     pub evaluation: Option<Evaluated>,
@@ -135,6 +152,7 @@ pub struct Codec {
     control: Vector,
     moments: Vector,
     counts: Counts,
+    beside: Beside,
 }
 
 /// The sections that are exact.
@@ -148,15 +166,16 @@ struct Counts {
 }
 
 impl Counts {
-    fn after(after: &Lanes, steps: usize, classes: Option<u8>, roster: u32) -> Self {
+    fn after(after: &Lanes, steps: usize, beside: Beside, classes: Option<u8>, roster: u32) -> Self {
+        let everything = usize::from(beside == Beside::Everything);
         let cap = u64::from(MAX_EXAMPLES);
         let cells = classes.map_or(0, |classes| usize::from(classes).pow(2));
         let next =
             |after: &Lanes, section, count, largest| Counters::after(after, section, count, largest, roster);
         let steps = next(after, "steps", steps, u64::from(MAX_STEPS) * cap);
-        let examples = next(steps.lanes(), "examples", 1, cap);
-        let clipped = next(examples.lanes(), "clipped", 1, 1);
-        let loss = next(clipped.lanes(), "loss", 1, 2 * ZERO_LOSS as u64);
+        let examples = next(steps.lanes(), "examples", everything, cap);
+        let clipped = next(examples.lanes(), "clipped", usize::from(beside != Beside::Nothing), 1);
+        let loss = next(clipped.lanes(), "loss", everything, 2 * ZERO_LOSS as u64);
         let evaluated = next(loss.lanes(), "evaluated", usize::from(classes.is_some()), 1);
         let confusion = next(evaluated.lanes(), "confusion", cells, u64::from(MAX_EPOCHS));
         Self { steps, examples, clipped, loss, evaluated, confusion }
@@ -170,7 +189,7 @@ impl Codec {
     /// [`ConfigError`] if a number cannot be used.
     pub fn new(config: &EncodingConfig, setup: &Setup<'_>) -> Result<Self, ConfigError> {
         config.check()?;
-        let Setup { layout, weighting, roster, evaluation: classes, public, last } = *setup;
+        let Setup { layout, weighting, roster, evaluation: classes, public, beside, last } = *setup;
         if !(1..=MAX_UPDATES).contains(&roster) {
             let why = format!("{roster} clients, 1 to {MAX_UPDATES} can be added");
             return Err(ConfigError::value("cohort", why));
@@ -182,8 +201,9 @@ impl Codec {
         let weights = vector("weights", reduction.reduced(all), config.clip_norm);
         let control = vector("control", layout.control().len(), config.control_norm);
         let moments = Vector::plain("moments", layout.moments().len(), f64::from(MAX_DELTA), MOMENT_BITS);
-        let counts = Counts::after(&Lanes::new(MAX_LANE_BITS, 0), 0, None, roster);
-        let codec = Self { layout, weighting, roster, classes, reduction, weights, control, moments, counts };
+        let counts = Counts::after(&Lanes::new(MAX_LANE_BITS, 0), 0, beside, None, roster);
+        let codec =
+            Self { layout, weighting, roster, classes, reduction, weights, control, moments, counts, beside };
         codec.laid(0)
     }
 
@@ -210,7 +230,7 @@ impl Codec {
         let lanes = self.weights.lay(&Lanes::new(MAX_LANE_BITS, 0), roster, room).map_err(wide)?;
         let lanes = self.control.lay(&lanes, roster, 0).map_err(wide)?;
         let lanes = self.moments.lay(&lanes, roster, 0).map_err(wide)?;
-        self.counts = Counts::after(&lanes, self.layout.steps().len(), self.classes, roster);
+        self.counts = Counts::after(&lanes, self.layout.steps().len(), self.beside, self.classes, roster);
         Ok(self)
     }
 
@@ -338,6 +358,19 @@ impl Codec {
     /// # Errors
     /// [`DecodeError`] if it cannot be one.
     pub fn decode(&self, sum: &Packed, survivors: u32) -> Result<Decoded, DecodeError> {
+        self.read(sum, survivors, None)
+    }
+
+    /// The same for people who may not know the sum: with the noise of `veil` on the weights' lanes, which are whole numbers,
+    /// and over its fixed denominator.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it cannot be one.
+    pub fn decode_veiled(&self, sum: &Packed, survivors: u32, veil: &Veil) -> Result<Decoded, DecodeError> {
+        self.read(sum, survivors, Some(veil))
+    }
+
+    fn read(&self, sum: &Packed, survivors: u32, veil: Option<&Veil>) -> Result<Decoded, DecodeError> {
         let (expected, got) = (self.words(), sum.len());
         if expected != got {
             return Err(DecodeError::Length { expected, got });
@@ -346,7 +379,8 @@ impl Codec {
             return Err(DecodeError::Clients { got: survivors, limit: self.roster });
         }
         let counts = &self.counts;
-        let examples = counts.examples.first(sum, survivors)?;
+        let everything = self.beside == Beside::Everything;
+        let examples = if everything { counts.examples.first(sum, survivors)? } else { u64::from(survivors) };
         if examples < u64::from(survivors) {
             return Err(DecodeError::Examples { got: examples, clients: survivors });
         }
@@ -354,15 +388,20 @@ impl Codec {
             Weighting::Examples => examples,
             Weighting::Uniform => u64::from(survivors),
         };
-        let each = if weight == 0 { 0.0 } else { 1.0 / weight as f64 };
+        let among = veil.map_or(weight, |veil| u64::from(veil.denominator()));
+        let each = if among == 0 { 0.0 } else { 1.0 / among as f64 };
         let scale = each * f64::from(self.heaviest());
-        let mut mean = self.reduction.back(self.weights.decode(sum, survivors, scale)?);
+        let lanes = self.sensitivity();
+        let noise = veil.map(|veil| veil.noise(lanes.lanes, lanes.l2, &sum.to_bytes()));
+        let noise = noise.unwrap_or_default();
+        let mut mean = self.reduction.back(self.weights.decode(sum, survivors, scale, &noise)?);
         mean.reserve_exact(self.layout.numbers() - mean.len());
-        mean.extend(self.control.decode(sum, survivors, scale)?);
-        mean.extend(self.moments.decode(sum, survivors, scale)?);
+        mean.extend(self.control.decode(sum, survivors, scale, &[])?);
+        mean.extend(self.moments.decode(sum, survivors, scale, &[])?);
         let steps = counts.steps.read(sum, survivors)?;
         mean.extend(steps.iter().map(|steps| (*steps as f64 * each * f64::from(STEP)) as f32));
-        let loss = counts.loss.first(sum, survivors)? as f64 - f64::from(survivors) * ZERO_LOSS;
+        let zero = if everything { f64::from(survivors) * ZERO_LOSS } else { 0.0 };
+        let loss = counts.loss.first(sum, survivors)? as f64 - zero;
         let clients = counts.evaluated.first(sum, survivors)? as u32;
         let confusion = counts.confusion.read(sum, clients)?;
         Ok(Decoded {

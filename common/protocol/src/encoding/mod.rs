@@ -28,7 +28,7 @@ mod vector;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{Codec, Contribution, DecodeError, Decoded, Encoded, Setup};
+pub use codec::{Beside, Codec, Contribution, DecodeError, Decoded, Encoded, Setup};
 pub use config::{EncodingConfig, Reduce, Rounding, Spread};
 pub use counters::Evaluated;
 pub use vector::Sensitivity;

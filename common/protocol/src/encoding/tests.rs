@@ -70,7 +70,15 @@ fn configs() -> impl Strategy<Value = EncodingConfig> {
 }
 
 fn setup(layout: UpdateLayout, roster: u32, public: &Seed) -> Setup<'_> {
-    Setup { layout, weighting: Weighting::Examples, roster, evaluation: None, public, last: None }
+    Setup {
+        layout,
+        weighting: Weighting::Examples,
+        roster,
+        evaluation: None,
+        public,
+        beside: Beside::Everything,
+        last: None,
+    }
 }
 
 fn contribution(update: &[u8]) -> Contribution<'_> {

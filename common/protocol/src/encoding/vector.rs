@@ -155,16 +155,23 @@ impl Vector {
         Ok(norm > self.norm)
     }
 
-    /// The sum over `clients`, times `scale`.
-    pub(super) fn decode(&self, sum: &Packed, clients: u32, scale: f64) -> Result<Vec<f32>, DecodeError> {
+    /// The sum over `clients`, with `noise` in lane units if it is not empty, times `scale`.
+    pub(super) fn decode(
+        &self,
+        sum: &Packed,
+        clients: u32,
+        scale: f64,
+        noise: &[f64],
+    ) -> Result<Vec<f32>, DecodeError> {
         let limit = u64::from(clients) * self.largest();
         let zero = (u64::from(clients) * (u64::from(self.grid.zero()) + self.room)) as i64;
         let unit = self.grid.step() * scale;
         let mut most = 0;
         let mut spread = Vec::with_capacity(self.lanes.count());
-        spread.extend(self.lanes.read(sum).map(|lane| {
+        let noise = noise.iter().copied().chain(std::iter::repeat(0.0));
+        spread.extend(self.lanes.read(sum).zip(noise).map(|(lane, noise)| {
             most = most.max(lane);
-            ((lane as i64 - zero) as f64 * unit) as f32
+            (((lane as i64 - zero) as f64 + noise) * unit) as f32
         }));
         if most > limit {
             within(self.section, self.lanes.read(sum), limit)?;

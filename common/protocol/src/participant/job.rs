@@ -165,6 +165,8 @@ pub(super) struct Recipe {
     pub(super) public: u64,
     /// How this client rounds; the server may know it.
     pub(super) rounding: Seed,
+    /// What its noise is made of; nobody else knows it.
+    pub(super) secret: Seed,
 }
 
 /// Of [`Job::Confirm`].
@@ -320,11 +322,12 @@ impl Mask {
         let Self { promise, session, present, shares, codec, update, visible } = self;
         let members = session.roster().size();
         let (holding, faults) = session.receive(present, shares).map_err(|fault| fault.to_string())?;
-        let Recipe { plan, layout, public, rounding } = codec;
+        let Recipe { plan, layout, public, rounding, secret } = codec;
         let codec = plan.codec(layout, members, &plan.public(public)).map_err(|error| error.to_string())?;
         let Visible { examples, loss } = visible;
         let contribution = Contribution { update: &update, examples, loss, evaluation: None, residual: None };
-        let encoded = codec.encode(&contribution, &rounding).map_err(|fault| fault.to_string())?;
+        let encoded =
+            plan.encode(&codec, &contribution, &rounding, &secret).map_err(|fault| fault.to_string())?;
         let mut packed = encoded.packed;
         holding.mask(&mut packed);
         Ok(JobResult::Masked(promise, Box::new(holding), packed.to_bytes().into(), faults))

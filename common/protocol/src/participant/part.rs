@@ -16,7 +16,7 @@ use crate::message::{Assignment, ToServer};
 use crate::secagg::roster::MAX_ROSTER;
 use crate::secagg::{Holding, Joining, Member, RoundSeed, SealedShare, Session, Signature, Subset};
 use crate::secure::SecurePlan;
-use crate::seed::Label;
+use crate::seed::{Label, Seed};
 use crate::update::UpdateLayout;
 use crate::wire;
 
@@ -93,13 +93,14 @@ impl Part {
         Job::Share(Share { roster, secrets, plan: self.plan.clone(), joining })
     }
 
-    fn recipe(&self, client: &ClientId) -> Recipe {
+    fn recipe(&self, client: &ClientId, secrets: &RoundSeed) -> Recipe {
         let Assignment { release, sections, seed, .. } = self.assignment;
         Recipe {
             plan: self.plan.clone(),
             layout: UpdateLayout::new(release.len as usize / 4, sections),
             public: seed,
             rounding: training_seed(&self.assignment, client).derive(Label::Rounding, &[]),
+            secret: Seed::new(*secrets.as_bytes()),
         }
     }
 }
@@ -192,8 +193,9 @@ impl Participant {
         match std::mem::replace(&mut part.stage, Stage::Away) {
             Stage::Shared(session) if !self.busy => {
                 if self.pin(part.promise, Pin::Shares, digest) {
+                    let secrets = self.secrets(part.promise);
                     let (promise, update) = (part.promise, part.update.bytes.clone());
-                    let (visible, codec) = (part.update.visible, part.recipe(&self.id));
+                    let (visible, codec) = (part.update.visible, part.recipe(&self.id, &secrets));
                     self.run(Job::Mask(Mask { promise, session, present, shares, codec, update, visible }));
                 } else {
                     part.stage = Stage::Shared(session);

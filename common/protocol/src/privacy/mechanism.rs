@@ -135,7 +135,7 @@ impl PrivacyConfig {
     ///
     /// # Errors
     /// [`ConfigError::Value`] naming the key.
-    pub(super) fn check_cohort(&self, cohort: u32) -> Result<(), ConfigError> {
+    pub(crate) fn check_cohort(&self, cohort: u32) -> Result<(), ConfigError> {
         self.check()?;
         if cohort == 0 || u64::from(cohort) > self.population {
             let why = format!("a cohort of {cohort} is not within 1 to the population's {}", self.population);

@@ -7,12 +7,15 @@
 //! - [`cost`]: what a look at a noisy sum costs; [`rdp`] and [`pld`] add costs up to an epsilon, over [`skellam`],
 //!   [`discrete`] and Gaussian noise; [`sensitivity`]: how much one person can move a sum;
 //! - [`ledger`]: what was spent in which round, and whether the next round can be afforded;
+//! - [`terms`]: what a federation's configuration comes to;
+//! - [`clipped`] and [`veil`]: what the server does to updates and to their sum before anybody sees what comes of it;
 //! - [`dp_sgd`]: the same for one epoch of a night within a client.
 //!
 //! *Neighbours* are two federations that differ by one person's presence, who contributes zero when absent. Replacing a
 //! person's data doubles the sensitivity. Everything here bounds from above: what cannot be computed costs infinity.
 
 pub mod clip;
+pub mod clipped;
 pub mod cost;
 pub mod discrete;
 mod dominating;
@@ -27,6 +30,8 @@ pub mod pld;
 pub mod rdp;
 pub mod sensitivity;
 pub mod skellam;
+pub mod terms;
+pub mod veil;
 
 #[cfg(test)]
 mod tests;

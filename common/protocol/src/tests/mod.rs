@@ -4,6 +4,7 @@ mod federation;
 mod malice;
 mod masked;
 mod peers;
+mod private;
 mod schedules;
 mod table;
 mod world;

@@ -42,9 +42,9 @@ fn config(strategy: StrategyConfig, danger_plain_aggregation: bool) -> Federatio
     }
 }
 
-const ROLES: [Role; 5] = [Role::Trains, Role::Trains, Role::Evaluates, Role::Trains, Role::Trains];
+pub(super) const ROLES: [Role; 5] = [Role::Trains, Role::Trains, Role::Evaluates, Role::Trains, Role::Trains];
 
-fn action() -> impl Strategy<Value = Action> {
+pub(super) fn action() -> impl Strategy<Value = Action> {
     let who = 0usize..12;
     prop_oneof![
         30 => who.clone().prop_map(Action::Deliver),

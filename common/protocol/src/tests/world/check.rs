@@ -6,17 +6,26 @@ use bytes::Bytes;
 
 use super::hands::Arithmetic;
 use super::{SEED, World};
-use crate::checkpoint::bytes_of;
+use crate::checkpoint::{bytes_of, floats};
 use crate::encoding::{Codec, Contribution};
 use crate::ids::{BlobId, Round, Version};
 use crate::message::{Examination, Role, ToClient};
 use crate::packed::Packed;
+use crate::privacy::clipped::ClippedSum;
+use crate::privacy::cost::Cost;
+use crate::privacy::ledger::{Budget, Entry, Ledger};
+use crate::privacy::mechanism::Mechanism;
+use crate::privacy::noise::{DiscreteGaussian, Skellam};
+use crate::privacy::planning::Plan;
+use crate::privacy::terms::Terms;
+use crate::privacy::veil::{Source, Veil};
 use crate::record::{Masked, Outcome, Record, RoundRecord};
 use crate::secagg::{Roster, SealedShare};
+use crate::secure::{ClientNoise, SecurePlan};
 use crate::seed::{Label, Seed};
 use crate::strategy::Strategy;
 use crate::sum::{Sum, Weighting};
-use crate::update::UpdateLayout;
+use crate::update::{Sections, UpdateLayout};
 
 impl World {
     /// `persist-then-send`: nobody hears of a release or of a step of a masked round that a crash could undo.
@@ -49,10 +58,56 @@ impl World {
         assert!(written, "persist-then-send: {message:?} before it was written");
     }
 
+    /// `never-underspent`: whatever could be known is in the ledger on the disk, and the budget holds.
+    pub(super) fn check_ledger(&self) {
+        let Some(terms) = self.terms() else { return };
+        let mut known = self.told.clone();
+        known.extend(self.disk.iter().filter_map(|record| match record {
+            Record::Release(release) => Some(release.round),
+            _ => None,
+        }));
+        let ledger = self.ledger(&terms);
+        let mut cost = Cost::default();
+        cost.extend(&terms.plan.round, known.len() as u64);
+        assert!(ledger.epsilon() >= cost.epsilon(terms.plan.delta), "never-underspent: {known:?}");
+        assert!(ledger.epsilon() <= terms.config.epsilon, "never-overspent");
+        let returned = |record: &Record| matches!(record, Record::Privacy(Entry::Returned { round }) if known.contains(round));
+        assert!(!self.disk.iter().any(returned), "given-back-is-unknown");
+    }
+
+    pub(in crate::tests) fn terms(&self) -> Option<Terms> {
+        self.config.clone().check().unwrap().terms(self.weights).unwrap()
+    }
+
+    fn ledger(&self, terms: &Terms) -> Ledger {
+        let budget = Budget { epsilon: terms.config.epsilon, delta: terms.plan.delta };
+        let entries = self.disk.iter().filter_map(|record| match record {
+            Record::Privacy(entry) => Some(entry.clone()),
+            _ => None,
+        });
+        Ledger::replay(budget, entries)
+    }
+
+    /// What the first release is beside the mean of its updates, clipped to the first norm, over the cohort.
+    pub(in crate::tests) fn noise_of_first_release(&self) -> Vec<f64> {
+        let round = self.rounds()[0];
+        let layout = UpdateLayout::new(self.weights, Sections::default());
+        let seed = Seed::from_number(SEED).derive(Label::Training, &round.round.0.to_le_bytes()).number();
+        let mut sum = ClippedSum::new(self.weights, self.terms().unwrap().config.clip.initial());
+        for client in &round.counted {
+            let mine = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes()).number();
+            let hands = Arithmetic { weights: self.weights, mood: 0 };
+            sum.add(&layout.pack(hands.update(mine, 0, None, layout.sections())).unwrap()).unwrap();
+        }
+        let clean = sum.veiled(&Veil::new(self.config.cohort, 1.0, 0.0, Source::Clients));
+        let released = floats(self.server.weights());
+        released.iter().zip(clean).map(|(noisy, clean)| f64::from(*noisy) - 0.25 - f64::from(clean)).collect()
+    }
+
     fn last_release(&self) -> Version {
         let versions = self.disk.iter().filter_map(|record| match record {
             Record::Release(release) => Some(release.version),
-            Record::Round(_) | Record::Masked(..) => None,
+            Record::Round(_) | Record::Masked(..) | Record::Privacy(_) => None,
         });
         versions.max().unwrap_or_default()
     }
@@ -61,14 +116,15 @@ impl World {
     pub(in crate::tests) fn rounds(&self) -> Vec<&RoundRecord> {
         let rounds = self.disk.iter().filter_map(|record| match record {
             Record::Round(round) => Some((round.round, round)),
-            Record::Release(_) | Record::Masked(..) => None,
+            Record::Release(_) | Record::Masked(..) | Record::Privacy(_) => None,
         });
         rounds.collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     /// Checks everything that must be true of what is on disk, whatever happened.
     pub(in crate::tests) fn check(&self) {
-        let mut version = Version(0);
+        self.check_ledger();
+        let (mut version, mut norm) = (Version(0), None);
         let mut weights = vec![0.25; self.weights];
         let mut rule = self.config.clone().check().unwrap().rule(self.weights, version);
         let sections = self.config.clone().check().unwrap().sections(&self.foundation).unwrap();
@@ -86,11 +142,12 @@ impl World {
                     version = release.version;
                     assert!(rounds.insert(release.round), "one-release-a-round: round {}", release.round);
                     let round = records(release.round).expect("a-release-has-its-round");
-                    let companion = self.recompute(&mut *rule, &mut weights, round, layout);
+                    let companion = self.recompute(&mut *rule, &mut weights, round, layout, (version, norm));
+                    norm = release.norm;
                     assert_eq!(bytes_of(&weights), release.weights, "exact-sum: version {version}");
                     assert_eq!(companion, release.companion, "exact-companion: version {version}");
                 }
-                Record::Masked(..) => {}
+                Record::Masked(..) | Record::Privacy(_) => {}
                 Record::Round(round) => {
                     let cohort: BTreeSet<_> = round.cohort.iter().collect();
                     assert!(round.counted.iter().all(|c| cohort.contains(c)), "counted-in-cohort");
@@ -108,8 +165,18 @@ impl World {
     }
 
     /// The encoding of a masked round, from the roster on the disk, and nothing in it yet.
-    fn masked_sum(&self, round: &RoundRecord, layout: UpdateLayout, seed: u64) -> Option<(Codec, Packed)> {
-        let secure = self.config.clone().check().unwrap().secure?;
+    fn masked_sum(
+        &self,
+        round: &RoundRecord,
+        layout: UpdateLayout,
+        seed: u64,
+        norm: Option<f64>,
+    ) -> Option<(SecurePlan, Codec, Packed)> {
+        let mut secure = match self.terms() {
+            Some(terms) => terms.secure?,
+            None => self.config.clone().check().unwrap().secure?,
+        };
+        secure.encoding.clip_norm = norm.unwrap_or(secure.encoding.clip_norm);
         let rosters = self.disk.iter().filter_map(|record| match record {
             Record::Masked(of, Masked::Roster(roster)) if *of == round.round => Some(roster),
             _ => None,
@@ -117,7 +184,7 @@ impl World {
         let roster = Roster::from_bytes(rosters.last().expect("a-release-has-its-roster")).unwrap();
         let codec = secure.codec(layout, roster.size(), &secure.public(seed)).unwrap();
         let sum = Packed::zero(codec.words());
-        Some((codec, sum))
+        Some((secure, codec, sum))
     }
 
     /// `exact-sum`: the release from the updates of exactly those who were counted, each once; and what goes beside it.
@@ -127,10 +194,14 @@ impl World {
         weights: &mut [f32],
         round: &RoundRecord,
         layout: UpdateLayout,
+        (version, norm): (Version, Option<f64>),
     ) -> Option<Bytes> {
+        let terms = self.terms();
+        let initial = terms.as_ref().map_or(0.0, |terms| terms.config.clip.initial());
+        let mut clipped = ClippedSum::new(layout.numbers(), norm.unwrap_or(initial));
         let mut sum = Sum::new(layout.numbers());
         let seed = Seed::from_number(SEED).derive(Label::Training, &round.round.0.to_le_bytes()).number();
-        let mut masked = self.masked_sum(round, layout, seed);
+        let mut masked = self.masked_sum(round, layout, seed, norm);
         for client in &round.counted {
             let own = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes());
             let mine = own.number();
@@ -139,23 +210,59 @@ impl World {
             let update = hands.update(mine, count, rule.control(), layout.sections());
             let weight = if self.config.weighting == Weighting::Uniform { 1 } else { update.examples };
             let (examples, bytes) = (update.examples, layout.pack(update).unwrap());
-            if let Some((codec, sum)) = &mut masked {
+            if terms.is_some() {
+                clipped.add(&bytes).unwrap();
+            }
+            if let Some((secure, codec, sum)) = &mut masked {
                 let update =
                     Contribution { update: &bytes, examples, loss: 1.0, evaluation: None, residual: None };
-                let plain = codec.encode(&update, &own.derive(Label::Rounding, &[])).unwrap().packed;
+                let rounding = own.derive(Label::Rounding, &[]);
+                let secret = Seed::new(self.witness.seeds[&(client.clone(), round.round)]);
+                let mut rng = secret.derive(Label::Privacy, b"client").rng();
+                let encoded = match secure.noise {
+                    None => codec.encode(&update, &rounding),
+                    Some(ClientNoise::Skellam { variance }) => {
+                        let noise = Skellam::new(variance).unwrap();
+                        codec.encode_noisy(&update, &rounding, &mut || noise.sample(&mut rng))
+                    }
+                    Some(ClientNoise::DiscreteGaussian { variance }) => {
+                        let noise = DiscreteGaussian::new(variance).unwrap();
+                        codec.encode_noisy(&update, &rounding, &mut || noise.sample(&mut rng))
+                    }
+                };
+                let plain = encoded.unwrap().packed;
                 self.witness.hidden(client, round.round, &plain);
                 sum.add_assign(&plain);
             }
             sum.add(&bytes, weight, 1.0).unwrap();
         }
         let (mean, weight) = match masked {
-            None => (sum.mean(), sum.examples()),
-            Some((codec, sum)) => {
-                let decoded = codec.decode(&sum, round.counted.len() as u32).unwrap();
+            None => match terms.map(|terms| veil(&terms, round.round, version)) {
+                Some(veil) => (clipped.veiled(&veil), sum.examples()),
+                None => (sum.mean(), sum.examples()),
+            },
+            Some((_, codec, sum)) => {
+                let survivors = round.counted.len() as u32;
+                let decoded = match terms.map(|terms| veil(&terms, round.round, version)) {
+                    Some(veil) => codec.decode_veiled(&sum, survivors, &veil).unwrap(),
+                    None => codec.decode(&sum, survivors).unwrap(),
+                };
                 (decoded.mean, decoded.weight)
             }
         };
         rule.step(weights, &layout.mean(&mean, round.counted.len() as u32));
         layout.companion(rule.control(), &mean, weight)
     }
+}
+
+/// What hides people in a release, made anew.
+fn veil(terms: &Terms, round: Round, release: Version) -> Veil {
+    let secret = Seed::from_number(SEED).derive(Label::Privacy, &[]);
+    let source = match terms.config.mechanism {
+        Mechanism::Gaussian => Source::Round { secret, round },
+        Mechanism::Ftrl { .. } => Source::Tree { secret, leaf: release.0 },
+        Mechanism::Skellam(_) | Mechanism::DiscreteGaussian(_) => Source::Clients,
+    };
+    let Plan { setting, multiplier, count_deviation, .. } = &terms.plan;
+    Veil::new(setting.cohort, *multiplier, count_deviation.unwrap_or_default(), source)
 }

@@ -82,6 +82,10 @@ pub(super) struct World {
     pub(super) trained: u32,
     /// How often a client had counted when it trained for a round.
     begun: BTreeMap<(ClientId, Round), u64>,
+    /// Rounds whose sum somebody was asked for.
+    told: BTreeSet<Round>,
+    /// Why the federation ended early.
+    pub(super) ended: Vec<String>,
     pub(super) trace: Vec<Action>,
 }
 
@@ -160,8 +164,15 @@ impl World {
             refused: Vec::new(),
             trained: 0,
             begun: BTreeMap::new(),
+            told: BTreeSet::new(),
+            ended: Vec::new(),
             trace: Vec::new(),
         }
+    }
+
+    /// Changes what the operator wrote; the server reads it when it is started again.
+    pub(super) fn configure(&mut self, change: impl FnOnce(&mut FederationConfig)) {
+        change(&mut self.config);
     }
 
     pub(super) fn server(&self) -> &Coordinator {
@@ -351,6 +362,7 @@ impl World {
                 coordinator::Output::Event(coordinator::Event::Counted(_, client, ..)) => {
                     self.uploading.remove(&client);
                 }
+                coordinator::Output::Event(coordinator::Event::Ended(why)) => self.ended.push(why),
                 coordinator::Output::Event(_) => {}
                 coordinator::Output::Wait(until) => {
                     assert!(until.is_none_or(|t| t > now), "no-busy-wait: {until:?} at {now:?}");
@@ -371,6 +383,10 @@ impl World {
         }
         for (client, message) in sends {
             self.check_send(&message);
+            if let ToClient::Reveal { round, .. } = message {
+                self.told.insert(round);
+                self.check_ledger();
+            }
             if let ToClient::Upload { .. } = message {
                 self.uploading.insert(client.clone());
             }
