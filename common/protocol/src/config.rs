@@ -362,6 +362,19 @@ mod tests {
     }
 
     #[test]
+    fn privacy_is_off_until_it_is_asked_for() {
+        assert_eq!(FederationConfig::default().privacy, None);
+        let text = "weighting = \"uniform\"\n[privacy]\nepsilon = 8.0\npopulation = 1000\n\
+                    mechanism = { skellam = { survivors = 3, units = 4096.0 } }\nclip = { fixed = { norm = 0.5 } }\n";
+        let config = parse::<FederationConfig>(text).unwrap().check().unwrap();
+        let terms = config.terms(1000).unwrap().unwrap();
+        assert!(terms.plan.epsilon() <= 8.0 && terms.plan.share.unwrap().units >= 4096.0);
+        assert_eq!(terms.secure.unwrap().encoding.clip_norm, 0.5);
+        let error = parse::<FederationConfig>("[privacy]\nepsilom = 8.0\n").unwrap_err().to_string();
+        assert_eq!(error, "line 2: unknown key `epsilom`; did you mean `epsilon`?");
+    }
+
+    #[test]
     fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
         let error = parse::<FederationConfig>("rounds = 3\n\ncohrt = 4\n").unwrap_err();
         assert_eq!(error.to_string(), "line 3: unknown key `cohrt`; did you mean `cohort`?");
