@@ -20,6 +20,7 @@ use crate::time::Instant;
 /// Idle ─► Selecting ─► Keying ─► Sharing ─► Collecting ─► Unmasking ─► Aggregating ─► Evaluating ─► Selecting | Finished
 ///                   └─────── plain ──────►            └───── plain ───►
 /// ```
+#[allow(clippy::large_enum_variant, reason = "there is one phase, and it moves a few times a round")]
 pub(super) enum Phase {
     /// Resting until a moment after a round that came to nothing.
     Idle(Instant),
