@@ -170,8 +170,11 @@ fn masked_in(phase: &str) -> World {
 }
 
 fn entries(world: &World) -> Vec<&Entry> {
-    let entry = |record| if let &Record::Privacy(ref entry) = record { Some(entry) } else { None };
-    world.disk.iter().filter_map(entry).collect()
+    let entries = world.disk.iter().filter_map(|record| match record {
+        Record::Privacy(entry) => Some(entry),
+        _ => None,
+    });
+    entries.collect()
 }
 
 #[test]
