@@ -95,7 +95,7 @@ fn study(
         return report(out, findings.summary);
     }
     if let Some(config) = scenario.poisoning.clone() {
-        let findings = poisoning::run(scenario, &config, &origin, people, means, start, Progress::new)?;
+        let findings = poisoning::run(&scenario, &config, &origin, people, means, start, Progress::new)?;
         writeln!(std::io::stdout(), "{}", poisoning::table(&findings.cells))?;
         return report(out, findings.summary);
     }

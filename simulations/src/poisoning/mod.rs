@@ -71,7 +71,7 @@ struct Lab {
 /// # Errors
 /// [`StudyError`] naming the row, or the fold and seed.
 pub fn run(
-    scenario: Scenario,
+    scenario: &Scenario,
     config: &PoisoningConfig,
     origin: &Start,
     people: People,
@@ -79,14 +79,14 @@ pub fn run(
     start: Clock,
     progress: impl FnOnce(u64) -> Progress,
 ) -> Result<Findings, StudyError> {
-    let progress = progress(steps(&scenario, config, &people));
+    let progress = progress(steps(scenario, config, &people));
     let backdoors = config.attacks.iter().any(|attack| matches!(attack, Attack::Backdoor { .. }));
     let lab = Lab { origin: origin.clone(), people, means, progress, backdoors };
     let (mut rows, mut cells, mut releases, mut comparisons) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut undefended: Option<Row> = None;
     for defence in &config.rules {
-        let with_rule = defended(&scenario, defence);
+        let with_rule = defended(scenario, defence);
         let (row, cell) = lab.cell(&with_rule, defence, &mut releases)?;
         if let Some(first) = &undefended {
             comparisons.push(Comparison::between(&row, first, BOOTSTRAP)?);

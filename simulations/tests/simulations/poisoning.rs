@@ -23,7 +23,7 @@ fn run(scenario: Scenario, jobs: usize) -> Findings {
     let config = scenario.poisoning.clone().unwrap();
     let means = Means { transport: Transport::Memory, jobs };
     let hidden = |_| Progress::hidden();
-    poisoning::run(scenario, &config, &Start::Random, people, means, Instant::now(), hidden).unwrap()
+    poisoning::run(&scenario, &config, &Start::Random, people, means, Instant::now(), hidden).unwrap()
 }
 
 #[test]
