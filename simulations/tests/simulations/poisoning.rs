@@ -18,19 +18,19 @@ fn smoke() -> Scenario {
     Scenario::load(Path::new(path)).unwrap()
 }
 
-fn run(scenario: Scenario, jobs: usize) -> Findings {
-    let people = People::of(&scenario, None).unwrap();
+fn run(scenario: &Scenario, jobs: usize) -> Findings {
+    let people = People::of(scenario, None).unwrap();
     let config = scenario.poisoning.clone().unwrap();
     let means = Means { transport: Transport::Memory, jobs };
     let hidden = |_| Progress::hidden();
-    poisoning::run(&scenario, &config, &Start::Random, people, means, Instant::now(), hidden).unwrap()
+    poisoning::run(scenario, &config, &Start::Random, people, means, Instant::now(), hidden).unwrap()
 }
 
 #[test]
 fn attack_every_rule_meets_every_attack() {
     let scenario = smoke();
     let config = scenario.poisoning.clone().unwrap();
-    let found = run(scenario.clone(), 2);
+    let found = run(&scenario, 2);
     // Of each row two seeds of two folds.
     let releases: Vec<_> = found.releases.chunks(4).collect();
     let lines = 1 + config.attacks.len();
@@ -85,8 +85,8 @@ fn attack_costs_the_mean_more_than_the_median_and_threads_change_nothing() {
     let config = scenario.poisoning.as_mut().unwrap();
     config.rules.retain(|defence| ["mean", "median"].contains(&defence.name().as_str()));
     config.attacks = vec![Attack::SignFlip { scale: 50.0 }, Attack::Alie { z: Some(1.0) }];
-    let found = run(scenario.clone(), 2);
-    assert_eq!(found.summary.reproducible(), run(scenario, 1).summary.reproducible());
+    let found = run(&scenario, 2);
+    assert_eq!(found.summary.reproducible(), run(&scenario, 1).summary.reproducible());
     let kappa = |rule: &str, attack: Option<&str>| {
         let wanted = |cell: &&Cell| cell.rule == rule && cell.attack == attack;
         found.cells.iter().find(wanted).unwrap().kappa.mean.unwrap_or(0.0)
