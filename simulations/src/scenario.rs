@@ -418,7 +418,12 @@ mod tests {
             ),
             (base.to_owned() + "[poisoning]\nfractions = [0.0]\n", "`poisoning.fractions`"),
             (base.to_owned() + "[poisoning]\nrules = [{ kind = 'median', group = 5 }]\n", "`group`"),
-            (base.replace("= true", "= false") + "min_reports = 2\n", "`federation.min_reports`"),
+            (
+                "everyone = false\n".to_owned()
+                    + &base.replace("= true", "= false")
+                    + "cohort = 2\nmin_clients = 2\nmin_reports = 2\n",
+                "`federation.min_reports`",
+            ),
         ];
         for (text, expected) in cases {
             let error = Scenario::from_text(&text).unwrap_err().to_string();
