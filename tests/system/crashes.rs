@@ -140,7 +140,8 @@ fn one_hub_dies(seed: usize, line: &str) {
     log.until("server", line);
     hubs.remove(seed).kill();
     hubs.into_iter().for_each(|hub| hub.done(&log));
-    server.done(&log);
+    // It would wait for the dead hub to hear of the last release.
+    drop(server);
     let status = place.status();
     let told = || format!("{line}: {status:#}\n{}", log.seen().join("\n"));
     assert_eq!(status["release"], 2, "{}", told());
