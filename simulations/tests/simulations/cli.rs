@@ -59,7 +59,7 @@ fn a_run_writes_everything_and_the_same_seed_gives_the_same_numbers() {
     }
     assert!(one.join("report.html").is_file());
     assert_eq!(found.rounds.len(), 2);
-    assert!(found.rounds.iter().all(|round| round.reported == 4 && round.evaluation.is_some()));
+    assert!(found.rounds.iter().all(|round| round.reported == 6 && round.evaluation.is_some()));
     // The clients' matrices are the federated row's.
     let federated = found.rows.iter().find(|row| row.name == "federated").unwrap();
     for client in &found.clients {
