@@ -7,8 +7,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::job::{Add, Added, Job, Tally, Total};
 use super::masks::Masks;
 use super::open::Open;
@@ -44,6 +42,8 @@ pub(super) struct Collecting {
     queue: VecDeque<ClientId>,
     /// Uploads that have arrived whole.
     arrived: VecDeque<(ClientId, Offer, Vec<u8>)>,
+    /// Buffers of updates that have been added: a round needs as many as it has upload slots, and makes no more.
+    spare: Vec<Vec<u8>>,
     adder: Adder,
 }
 
@@ -122,6 +122,7 @@ impl Collecting {
             members: members.into_iter().map(|client| (client, Member::Working)).collect(),
             queue: VecDeque::new(),
             arrived: VecDeque::new(),
+            spare: Vec::new(),
             adder: Adder::Idle(tally),
         }
     }
@@ -308,10 +309,11 @@ impl Coordinator {
     }
 
     pub(super) fn added(&mut self, now: Instant, added: Added) {
-        let Added { round, client, tally, outcome } = added;
+        let Added { round, client, tally, spare, outcome } = added;
         // A sum of a round that is over goes with its round.
         let Ok(collecting) = self.collecting(round) else { return };
         collecting.adder = Adder::Idle(tally);
+        collecting.spare.push(spare);
         collecting.prolong(now);
         match outcome {
             Ok(()) => {
@@ -393,7 +395,9 @@ impl Coordinator {
             if let Some(member) = open.members.get_mut(&client)
                 && let Member::Waiting(offer) = *member
             {
-                let received = Vec::with_capacity(open.update_len as usize);
+                let mut received =
+                    open.spare.pop().unwrap_or_else(|| Vec::with_capacity(open.update_len as usize));
+                received.clear();
                 *member = Member::Uploading { offer, received, progress: now };
                 self.send(&client, ToClient::Upload { round: open.open.round, offset: 0 });
             }
@@ -410,7 +414,7 @@ impl Coordinator {
                 Weighting::Examples => examples,
                 Weighting::Uniform => 1,
             };
-            let (round, update) = (open.open.round, Bytes::from(update));
+            let round = open.open.round;
             let add = Add { round, client, tally, update, weight, loss };
             self.out.push_back(Output::Run(Job::Add(add)));
         }

@@ -63,7 +63,7 @@ pub struct Add {
     pub(super) round: Round,
     pub(super) client: ClientId,
     pub(super) tally: Tally,
-    pub(super) update: Bytes,
+    pub(super) update: Vec<u8>,
     pub(super) weight: u32,
     pub(super) loss: f32,
 }
@@ -73,6 +73,8 @@ pub struct Added {
     pub(super) round: Round,
     pub(super) client: ClientId,
     pub(super) tally: Tally,
+    /// The update's buffer, for the next one.
+    pub(super) spare: Vec<u8>,
     pub(super) outcome: Result<(), Fault>,
 }
 
@@ -146,7 +148,7 @@ impl Add {
                 Packed::from_bytes(&update, sum.len()).map(|update| sum.add_assign(&update))
             }
         };
-        Added { round, client, tally, outcome }
+        Added { round, client, tally, spare: update, outcome }
     }
 }
 
