@@ -20,12 +20,14 @@ use crate::trainer::LocalEvaluation;
 
 mod guard;
 mod job;
+mod owner;
 mod part;
 
 use guard::Guard;
 pub use job::{
     Confirm, Hands, Job, JobResult, Mask, Materials, Needs, Receipt, Reveal, Share, Train, Update,
 };
+pub use owner::{Keep, Kept, Policy};
 use part::Part;
 
 /// Chunks asked for ahead of what has arrived.
@@ -90,49 +92,6 @@ impl std::fmt::Debug for Output {
             Self::Event(event) => write!(f, "Event({event:?})"),
             Self::Wait(until) => write!(f, "Wait({until:?})"),
         }
-    }
-}
-
-/// What a client keeps on its disk beside blobs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Keep {
-    /// What training leaves behind from round to round.
-    Memory,
-    /// The secrets of the open round. They are to be readable by nobody else.
-    Secrets,
-}
-
-impl Kept {
-    /// After [`Output::Remember`].
-    pub fn set(&mut self, keep: Keep, bytes: Bytes) {
-        match keep {
-            Keep::Memory => self.memory = Some(bytes),
-            Keep::Secrets => self.secrets = Some(bytes),
-        }
-    }
-}
-
-/// What a client's disk has of an earlier life.
-#[derive(Clone, Default)]
-pub struct Kept {
-    /// Of [`Keep::Memory`].
-    pub memory: Option<Bytes>,
-    /// Of [`Keep::Secrets`].
-    pub secrets: Option<Bytes>,
-}
-
-/// What a client allows, whatever the server asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Policy {
-    /// Whether the server may see this client's update by itself.
-    pub danger_plain_aggregation: bool,
-    /// Fewest clients that a masked sum has to be of. At least 3: with two, each knows the other's.
-    pub min_cohort: u32,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self { danger_plain_aggregation: false, min_cohort: 3 }
     }
 }
 
