@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn attack_small_crews_are_part_of_larger_ones() {
-        let people: Vec<PersonId> = (0..20).map(|n| PersonId::new(&format!("p{n:02}")).unwrap()).collect();
+        let people: Vec<PersonId> = (0..20).map(|n| PersonId::new(format!("p{n:02}")).unwrap()).collect();
         let hands = |_: &PersonId, _: Vec<NightPart>| -> Arc<dyn Trainer> {
             Arc::new(crate::attack::ring::tests::Fixed(vec![1.0]))
         };
