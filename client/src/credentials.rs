@@ -9,12 +9,14 @@ use somnus_protocol::ids::ClientId;
 use somnus_protocol::participant;
 use somnus_protocol::secagg::{Identity, Roll, Violation};
 use somnus_protocol::trainer::Trainer;
+use zeroize::Zeroizing;
 
 use crate::identity::{HubKey, Membership};
 
 /// The hub's key under its certificate, and the authority that all certificates come from.
 pub(crate) struct Credentials {
-    key: Arc<[u8]>,
+    /// PKCS #8.
+    key: Arc<Zeroizing<Vec<u8>>>,
     identity: HubIdentity,
     authority: Option<Bytes>,
 }
@@ -25,10 +27,10 @@ pub(crate) struct Others(Option<AuthorityRoll>);
 impl Credentials {
     /// Before the first connection: the authority is known by its digest only, and nobody can be checked.
     pub(crate) fn new(key: &HubKey, membership: &Membership) -> Self {
-        Self::with(key.private().secret_der().into(), membership, None)
+        Self::with(Arc::new(key.pkcs8()), membership, None)
     }
 
-    fn with(key: Arc<[u8]>, membership: &Membership, authority: Option<Bytes>) -> Self {
+    fn with(key: Arc<Zeroizing<Vec<u8>>>, membership: &Membership, authority: Option<Bytes>) -> Self {
         let certificate = Bytes::copy_from_slice(&membership.certificate());
         let identity = HubIdentity::new(&key, certificate).expect("a hub's key is an Ed25519 key");
         Self { key, identity, authority }

@@ -1,11 +1,12 @@
 //! Files that are whole or absent: written beside their place, flushed, then renamed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use somnus_protocol::participant::Secret;
+use zeroize::Zeroizing;
 
 /// A file or folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,13 +51,21 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     Ok(())
 }
 
-/// A file's content, if there is one.
+/// A file's content, if there is one, for its owner alone.
 ///
 /// # Errors
 /// [`FileError`] naming the path.
-pub fn read(path: &Path) -> Result<Option<Bytes>, FileError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes.into())),
+pub fn read(path: &Path) -> Result<Option<Secret>, FileError> {
+    let open = || {
+        let mut file = File::open(path)?;
+        let len = file.metadata()?.len() as usize;
+        // One buffer from the beginning: one that grew would leave copies behind. One byte more, to see the end.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(len + 1));
+        let read = file.by_ref().take(len as u64 + 1).read_to_end(&mut bytes)?;
+        if read == len { Ok(bytes.into()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    };
+    match open() {
+        Ok(secret) => Ok(Some(secret)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(FileError::new(path, cause)),
     }

@@ -19,6 +19,7 @@ use somnus_protocol::trainer::EvaluateTask;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as Moment, sleep, sleep_until};
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::cache::Cache;
 use crate::config::ClientConfig;
@@ -163,9 +164,9 @@ impl Hub {
     fn machine(&self) -> Result<Participant, HubError> {
         let read = |name| files::read(&self.folder.path().join(name));
         let kept = Kept { memory: read(MEMORY)?, secrets: read(SECRETS)? };
-        let mut entropy = [0; 32];
-        SystemRandom::new().fill(&mut entropy).map_err(|_| HubError::Entropy)?;
-        let (name, seed) = (self.membership.name.clone(), Seed::new(entropy));
+        let mut entropy = Zeroizing::new([0; 32]);
+        SystemRandom::new().fill(&mut *entropy).map_err(|_| HubError::Entropy)?;
+        let (name, seed) = (self.membership.name.clone(), Seed::new(*entropy));
         Ok(Participant::new(name, self.config.role, self.config.policy, &kept, seed))
     }
 }
@@ -254,14 +255,15 @@ impl Driver {
                         let have = self.disk(have).await.unwrap_or(0);
                         inputs.push(Input::Cached(blob, have));
                     }
-                    Output::Remember(keep, bytes) => {
+                    Output::Remember(keep, secret) => {
                         let name = match keep {
                             Keep::Memory => MEMORY,
                             Keep::Secrets => SECRETS,
                         };
                         let path = self.hub.folder.path().join(name);
-                        let written = self.blocking(move |_| files::write_atomically(&path, &bytes)).await;
-                        if self.disk(written).await.is_none() && keep == Keep::Secrets {
+                        let write = move |_: &mut Cache| files::write_atomically(&path, secret.as_bytes());
+                        let written = self.blocking(write).await;
+                        if self.disk(written).await.is_none() {
                             return self.start_over();
                         }
                     }
@@ -284,7 +286,7 @@ impl Driver {
         }
     }
 
-    /// What a secret is used for could not be written down: nothing that follows from it may leave. The hub forgets what
+    /// What a secret is used for, or what an update leaves behind, could not be written down: nothing that follows may leave. The hub forgets what
     /// it was about to do, hangs up, and comes back as one that was restarted.
     fn start_over(&mut self) {
         match self.hub.machine() {

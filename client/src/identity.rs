@@ -5,7 +5,8 @@
 //! DIR/federation.json  name, server, pinned authority, certificate; written when enrolment is complete
 //! DIR/client.toml      configuration
 //! DIR/cache/           models, by digest
-//! DIR/memory           what training keeps between rounds and never sends
+//! DIR/memory           what rounds leave behind for later ones, and never sent
+//! DIR/secrets          what the open round's masks are made of
 //! DIR/report/          the last evaluation report
 //! ```
 
@@ -18,8 +19,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use somnus_protocol::ids::{ClientId, Digest};
 use somnus_protocol::token::{Token, decode_der, encode_der};
+use zeroize::Zeroizing;
 
-use crate::files::{FileError, make_folder, write_atomically};
+use crate::files::{self, FileError, make_folder, write_atomically};
 
 const KEY: &str = "hub.key";
 const MEMBERSHIP: &str = "federation.json";
@@ -135,13 +137,13 @@ impl Folder {
     /// [`IdentityError`] if it cannot be read or written.
     pub fn key(&self) -> Result<HubKey, IdentityError> {
         let path = self.path.join(KEY);
-        if !path.exists() {
+        let Some(pem) = files::read(&path)? else {
             let key = KeyPair::generate_for(&PKCS_ED25519)?;
-            write_atomically(&path, key.serialize_pem().as_bytes())?;
+            write_atomically(&path, Zeroizing::new(key.serialize_pem()).as_bytes())?;
             return Ok(HubKey(key));
-        }
-        let text = fs::read_to_string(&path).map_err(|cause| FileError::new(&path, cause))?;
-        let key = KeyPair::from_pem_and_sign_algo(&text, &PKCS_ED25519);
+        };
+        let text = std::str::from_utf8(pem.as_bytes()).unwrap_or_default();
+        let key = KeyPair::from_pem_and_sign_algo(text, &PKCS_ED25519);
         key.map(HubKey)
             .map_err(|why| IdentityError::Unusable { path, why: format!("not an Ed25519 key: {why}") })
     }
@@ -208,9 +210,14 @@ impl HubKey {
         Ok(CertificateParams::default().serialize_request(&self.0)?.der().to_vec())
     }
 
-    /// For TLS.
+    /// For TLS, which keeps copies of its own.
     pub fn private(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.0.serialize_der()).into()
+    }
+
+    /// PKCS #8 (RFC 5958), DER.
+    pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.0.serialize_der())
     }
 }
 
@@ -222,7 +229,7 @@ pub fn invitation(
     token: &Token,
     hub: Digest,
 ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), IdentityError> {
-    let pkcs8 = PrivatePkcs8KeyDer::from(token.key_pkcs8());
+    let pkcs8 = PrivatePkcs8KeyDer::from(token.key_pkcs8().to_vec());
     let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ED25519)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

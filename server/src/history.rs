@@ -209,6 +209,7 @@ mod tests {
     use somnus_protocol::checkpoint::{FORMAT, Manifest, Tensor};
     use somnus_protocol::privacy::cost::{Cost, Noise, Spend};
     use somnus_protocol::privacy::ledger::{Budget, Entry, Ledger};
+    use somnus_protocol::record::Seen;
 
     use super::*;
 
@@ -317,7 +318,8 @@ mod tests {
         let saved = world.open().snapshot(&world.path, TrainableSet::Full).unwrap();
         let ledger = |log| Ledger::replay(Budget { epsilon: 8.0, delta: 1e-3 }, log);
         assert_eq!(ledger(saved.privacy), ledger(entries.to_vec()));
-        assert_eq!(saved.seen, BTreeMap::from([("ann".parse().unwrap(), Version(1))]));
+        let seen = Seen { version: Version(1), round: Round(1) };
+        assert_eq!(saved.seen, BTreeMap::from([("ann".parse().unwrap(), seen)]));
         assert_eq!((saved.last_round, saved.release.norm), (Round(2), Some(0.25)));
         assert_eq!(saved.last_outcome, Some(Outcome::Aborted("too few".into())));
     }

@@ -67,17 +67,18 @@ fn encodings(weights: usize) {
         Contribution { update: &update, examples: 960, loss: 1.0, evaluation: None, residual: None };
     let (public, rounding) = (Seed::from_number(1), Seed::from_number(2));
     let layout = UpdateLayout::new(weights, Sections::default());
-    let setup = Setup {
-        layout,
-        weighting: Weighting::Examples,
-        roster: 64,
-        evaluation: None,
-        public: &public,
-        beside: Beside::Everything,
-        last: Some(&delta),
-    };
     let times = 3 + 10_000_000 / weights;
     for (name, config) in variants {
+        let favourites = config.reduce.favourites(&vec![0.0; weights], &delta);
+        let setup = Setup {
+            layout,
+            weighting: Weighting::Examples,
+            roster: 64,
+            evaluation: None,
+            public: &public,
+            beside: Beside::Everything,
+            favourites: favourites.as_deref(),
+        };
         let make = || Codec::new(&config, &setup).expect("a good configuration");
         let codec = make();
         let made = fastest(3, || {

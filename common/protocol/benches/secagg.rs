@@ -228,7 +228,7 @@ fn main() {
                 evaluation: Some(4),
                 public: &public,
                 beside: Beside::Everything,
-                last: None,
+                favourites: None,
             };
             let codec = Codec::new(&EncodingConfig::default(), &setup).expect("a configuration");
             let update = bytes_of(&(0..weights).map(|i| (i % 1000) as f32 * 1e-5).collect::<Vec<f32>>());

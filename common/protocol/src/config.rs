@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Manifest;
+use crate::encoding::Reduce;
 use crate::fault::ConfigError;
 use crate::ids::{Round, Version};
 use crate::plan::{Optimiser, Personalisation, TrainPlan};
@@ -221,6 +222,13 @@ impl FederationConfig {
                 .into(),
         )?;
         need(
+            secure.as_ref().is_none_or(|secure| secure.encoding.reduce == Reduce::None)
+                || self.strategy.extra() != Extra::Steps,
+            "secure.encoding.reduce",
+            "what is left out returns among changes by another number of steps, which fed-nova divides by: use `none`"
+                .into(),
+        )?;
+        need(
             self.robust.is_mean()
                 || (self.strategy.extra() == Extra::Nothing && self.plan.invariance.is_none()),
             "robust",
@@ -306,6 +314,11 @@ impl RoundConfig {
         let size = (self.rounds, self.cohort as u32, self.invited as u32);
         let terms = |privacy| Terms::new(privacy, self.secure.as_ref(), size, weights);
         self.privacy.as_ref().map(terms).transpose()
+    }
+
+    /// How updates are reduced on their way; plain ones are not.
+    pub(crate) fn reduce(&self) -> Reduce {
+        self.secure.as_ref().map_or(Reduce::None, |secure| secure.encoding.reduce)
     }
 
     /// Releases to make.

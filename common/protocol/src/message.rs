@@ -230,18 +230,24 @@ pub struct Assignment {
     pub secure: Option<SecurePlan>,
     /// Time until the round's deadline, in milliseconds.
     pub time_left_ms: u64,
+    /// The last round whose release has this client's update, which may not have heard of it.
+    pub counted: Option<Round>,
 }
 
 impl Assignment {
     /// Whether an update for `other` answers this assignment too: everything but the time that is left is the same.
     pub fn same_work(&self, other: &Self) -> bool {
-        let timeless = |a: &Self| Self { time_left_ms: 0, ..a.clone() };
-        timeless(self) == timeless(other)
+        self.everybodys() == other.everybodys()
+    }
+
+    /// What it says to every client alike.
+    fn everybodys(&self) -> Self {
+        Self { time_left_ms: 0, counted: None, ..self.clone() }
     }
 
     /// All that it asks for in one digest, to which the secrets of a masked round are bound.
     pub fn promise(&self) -> Digest {
-        Digest::of(&wire::to_disk(&Self { time_left_ms: 0, ..self.clone() }))
+        Digest::of(&wire::to_disk(&self.everybodys()))
     }
 }
 

@@ -144,8 +144,17 @@ pub struct Snapshot {
     pub masked: Option<Interrupted>,
     /// The privacy ledger's log.
     pub privacy: Vec<ledger::Entry>,
-    /// The last release that each client's update is in.
-    pub seen: BTreeMap<ClientId, Version>,
+    /// Where each client's update was last.
+    pub seen: BTreeMap<ClientId, Seen>,
+}
+
+/// The last release that a client's update is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// The release.
+    pub version: Version,
+    /// The round that made it.
+    pub round: Round,
 }
 
 impl Snapshot {
@@ -182,7 +191,8 @@ impl Snapshot {
                 self.last_round = self.last_round.max(record.round);
                 self.masked = self.masked.take().filter(|masked| masked.round > record.round);
                 if let Outcome::Released(version) = record.outcome {
-                    self.seen.extend(record.counted.iter().map(|client| (client.clone(), version)));
+                    let seen = Seen { version, round: record.round };
+                    self.seen.extend(record.counted.iter().map(|client| (client.clone(), seen)));
                 }
                 self.last_outcome = Some(record.outcome.clone());
                 self.evaluating = record.evaluating.then_some(record);

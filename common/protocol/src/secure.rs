@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::encoding::{Beside, Codec, Contribution, Encoded, EncodingConfig, Reduce, Setup};
+use crate::encoding::{Beside, Codec, Contribution, Encoded, EncodingConfig, Setup};
 use crate::fault::{ConfigError, Fault};
 use crate::privacy::noise::{BadVariance, DiscreteGaussian, Skellam};
 use crate::secagg::Parameters;
@@ -128,10 +128,6 @@ impl SecurePlan {
                 return Err(ConfigError::value(key, format!("{fraction} is not within {least} to a third")));
             }
         }
-        if self.encoding.reduce != Reduce::None {
-            let why = "clients do not keep what a reduction leaves out yet, and it would be lost";
-            return Err(ConfigError::value("secure.encoding.reduce", why));
-        }
         if let Some(noise) = self.noise {
             noise.sampler()?;
         }
@@ -165,15 +161,21 @@ impl SecurePlan {
         Seed::from_number(number).derive(Label::Encoding, &[])
     }
 
-    /// The encoding of a round's updates.
+    /// The encoding of a round's updates; `favourites` came beside the release, if there is one and they are wanted.
     ///
     /// # Errors
     /// [`ConfigError`] if lanes cannot hold the sum.
-    pub fn codec(&self, layout: UpdateLayout, members: u32, public: &Seed) -> Result<Codec, ConfigError> {
+    pub fn codec(
+        &self,
+        layout: UpdateLayout,
+        members: u32,
+        public: &Seed,
+        favourites: Option<&[u8]>,
+    ) -> Result<Codec, ConfigError> {
         let weighting = self.weighting;
         let beside = self.beside;
         let setup =
-            Setup { layout, weighting, roster: members, evaluation: None, public, beside, last: None };
+            Setup { layout, weighting, roster: members, evaluation: None, public, beside, favourites };
         let codec = Codec::new(&self.encoding, &setup)?;
         match self.noise {
             Some(noise) => codec.with_noise(noise.deviation()),

@@ -3,12 +3,13 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use ring::hkdf::{HKDF_SHA256, Salt};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// 256 bits from which a machine derives everything it does by chance.
 ///
 /// A deployed driver takes them from the operating system; a simulation from its scenario. No `Debug`, so that it
 /// cannot end up in a log.
-#[derive(Clone)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Seed([u8; 32]);
 
 /// What a derived seed is for. Two labels never yield the same stream; all labels are here.

@@ -19,6 +19,7 @@ use std::str::FromStr;
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::ids::Digest;
 
@@ -39,7 +40,7 @@ const PKCS8_HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x
 pub struct Token {
     server: String,
     authority: Digest,
-    seed: [u8; 32],
+    seed: Zeroizing<[u8; 32]>,
 }
 
 /// Why a text is no token.
@@ -65,7 +66,7 @@ impl Token {
         if address.is_empty() || address.len() > usize::from(u8::MAX) {
             return Err(BadToken::Address);
         }
-        Ok(Self { server: address.to_owned(), authority, seed })
+        Ok(Self { server: address.to_owned(), authority, seed: Zeroizing::new(seed) })
     }
 
     /// Where the server is: `host:port`.
@@ -80,24 +81,25 @@ impl Token {
 
     /// The text to hand over.
     pub fn to_text(&self) -> String {
-        let mut body = vec![u8::try_from(self.server.len()).unwrap_or(u8::MAX)];
+        let mut body = Zeroizing::new(Vec::with_capacity(512));
+        body.push(u8::try_from(self.server.len()).unwrap_or(u8::MAX));
         body.extend_from_slice(self.server.as_bytes());
         body.extend_from_slice(self.authority.as_bytes());
-        body.extend_from_slice(&self.seed);
+        body.extend_from_slice(&*self.seed);
         let sum = Digest::of(&body);
         body.extend_from_slice(&sum.as_bytes()[..CHECKSUM]);
         format!("{PREFIX}{}", BASE64URL_NOPAD.encode(&body))
     }
 
     /// The private key in PKCS #8 (RFC 8410).
-    pub fn key_pkcs8(&self) -> Vec<u8> {
-        [&PKCS8_HEAD[..], &self.seed].concat()
+    pub fn key_pkcs8(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new([&PKCS8_HEAD[..], &*self.seed].concat())
     }
 
     /// What the server remembers of this invitation: the digest of its public key.
     pub fn key_id(&self) -> Digest {
         let pair =
-            Ed25519KeyPair::from_seed_unchecked(&self.seed).expect("every 32 bytes are an Ed25519 seed");
+            Ed25519KeyPair::from_seed_unchecked(&*self.seed).expect("every 32 bytes are an Ed25519 seed");
         Digest::of(pair.public_key().as_ref())
     }
 }
@@ -107,7 +109,7 @@ impl FromStr for Token {
 
     fn from_str(text: &str) -> Result<Self, BadToken> {
         let body = text.trim().strip_prefix(PREFIX).ok_or(BadToken::Foreign)?;
-        let bytes = BASE64URL_NOPAD.decode(body.as_bytes()).map_err(|_| BadToken::Damaged)?;
+        let bytes = Zeroizing::new(BASE64URL_NOPAD.decode(body.as_bytes()).map_err(|_| BadToken::Damaged)?);
         let (body, sum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(BadToken::Damaged)?;
         if Digest::of(body).as_bytes()[..CHECKSUM] != sum[..] {
             return Err(BadToken::Damaged);

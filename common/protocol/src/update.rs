@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! [ weights | control | moments | steps ]     up: the weighted mean of this comes out of the sum
-//!           [ control | moments ]             down, beside the next release: the companion
+//!           [ control | moments | favourites ]   down, beside the next release: the companion
 //! ```
 
 use std::ops::Range;
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{bytes_of, floats};
+use crate::encoding::Reduce;
 use crate::fault::Fault;
 use crate::moments::{Embedding, Moments};
 use crate::trainer::{LocalUpdate, TrainError};
@@ -48,6 +49,8 @@ pub struct Sections {
 pub struct UpdateLayout {
     weights: usize,
     sections: Sections,
+    /// Bytes of a companion's favourites.
+    favourites: usize,
 }
 
 /// The weighted mean of a round's updates, as a strategy sees it.
@@ -77,12 +80,20 @@ pub struct Companion {
     pub control: Option<Vec<f32>>,
     /// The class-conditional moments of the round that made the release.
     pub moments: Option<Moments>,
+    /// Which weights a [`Reduce`] favours in the next round.
+    pub favourites: Option<Bytes>,
 }
 
 impl UpdateLayout {
     /// The layout for so many trainable weights.
     pub fn new(weights: usize, sections: Sections) -> Self {
-        Self { weights, sections }
+        Self { weights, sections, favourites: 0 }
+    }
+
+    /// The same where updates are reduced on their way.
+    #[must_use]
+    pub fn reduced(self, reduce: &Reduce) -> Self {
+        Self { favourites: reduce.bytes_beside(self.weights), ..self }
     }
 
     /// What there is beside the weights.
@@ -125,7 +136,12 @@ impl UpdateLayout {
 
     /// Bytes of a companion; 0 if releases travel alone.
     pub fn companion_bytes(&self) -> u64 {
-        4 * (self.moments().end - self.control().start) as u64
+        (self.companion_numbers() + self.favourites) as u64
+    }
+
+    /// Bytes of its numbers; the favourites follow.
+    fn companion_numbers(&self) -> usize {
+        4 * (self.moments().end - self.control().start)
     }
 
     /// An update as it travels. The one place where sections are put together.
@@ -170,11 +186,24 @@ impl UpdateLayout {
     ///
     /// # Panics
     /// If the vector has another length.
-    pub fn companion(&self, control: Option<&[f32]>, mean: &[f32], weight: u64) -> Option<Bytes> {
+    pub fn companion(
+        &self,
+        control: Option<&[f32]>,
+        mean: &[f32],
+        weight: u64,
+        favourites: Option<&[u8]>,
+    ) -> Option<Bytes> {
         let moments = mean[self.moments()].iter().map(|value| (f64::from(*value) * weight as f64) as f32);
         let control = control.unwrap_or_default().iter().copied().take(self.control().len());
-        let numbers: Vec<f32> = control.chain(moments).collect();
-        (self.companion_bytes() > 0).then(|| bytes_of(&numbers).into())
+        let mut bytes = bytes_of(&control.chain(moments).collect::<Vec<f32>>());
+        bytes.extend_from_slice(favourites.unwrap_or_default());
+        (self.companion_bytes() > 0).then(|| bytes.into())
+    }
+
+    /// The favourites of a companion.
+    pub fn favourites(&self, companion: &Bytes) -> Option<Bytes> {
+        let fits = self.favourites > 0 && companion.len() as u64 == self.companion_bytes();
+        fits.then(|| companion.slice(self.companion_numbers()..))
     }
 
     /// Reads a companion; before the first round there is none, and the control variate is zero.
@@ -184,19 +213,20 @@ impl UpdateLayout {
     pub fn read(&self, companion: Option<&Bytes>) -> Result<Companion, Fault> {
         let asked = self.sections.extra == Extra::Control;
         let Some(bytes) = companion else {
-            return Ok(Companion { control: asked.then(|| vec![0.0; self.weights]), moments: None });
+            let control = asked.then(|| vec![0.0; self.weights]);
+            return Ok(Companion { control, ..Companion::default() });
         };
         let (expected, got) = (self.companion_bytes(), bytes.len() as u64);
         if expected != got {
             return Err(Fault::WrongLength { expected, got });
         }
-        let mut control = floats(bytes);
+        let mut control = floats(&bytes[..self.companion_numbers()]);
         if let Some(index) = control.iter().position(|value| !value.is_finite()) {
             return Err(Fault::NotFinite { index });
         }
         let moments = control.split_off(self.control().len());
         let moments = self.sections.moments.and_then(|shape| Moments::from_section(shape, &moments, 1.0));
-        Ok(Companion { control: asked.then_some(control), moments })
+        Ok(Companion { control: asked.then_some(control), moments, favourites: self.favourites(bytes) })
     }
 }
 
@@ -231,7 +261,7 @@ mod tests {
         let plain = layout(Extra::Nothing, None);
         assert_eq!(plain.pack(update()).unwrap(), bytes_of(&[2.0, 4.0, -6.0]));
         assert_eq!((plain.bytes(), plain.companion_bytes()), (12, 0));
-        assert_eq!(plain.companion(None, &[0.0; 3], 5), None);
+        assert_eq!(plain.companion(None, &[0.0; 3], 5, None), None);
         assert_eq!(plain.mean(&[1.0, 2.0, 3.0], 7), Mean::plain(&[1.0, 2.0, 3.0], 7));
     }
 
@@ -243,11 +273,26 @@ mod tests {
         assert_eq!(numbers, [2.0, 4.0, -6.0, 0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0, 4.0 / 32.0, 17.0 / 1024.0]);
         let mean = full.mean(&numbers, 1);
         assert_eq!((mean.delta, mean.control, mean.steps), (&numbers[..3], &numbers[3..6], 1.0));
-        let companion = full.companion(Some(&[7.0, 8.0, 9.0]), &numbers, 2).unwrap();
+        let companion = full.companion(Some(&[7.0, 8.0, 9.0]), &numbers, 2, None).unwrap();
         let read = full.read(Some(&companion)).unwrap();
-        assert_eq!(read, Companion { control: Some(vec![7.0, 8.0, 9.0]), moments: Some(moments()) });
+        let control = Some(vec![7.0, 8.0, 9.0]);
+        assert_eq!(read, Companion { control, moments: Some(moments()), favourites: None });
         let first = full.read(None).unwrap();
-        assert_eq!(first, Companion { control: Some(vec![0.0; 3]), moments: None });
+        assert_eq!(first, Companion { control: Some(vec![0.0; 3]), ..Companion::default() });
+    }
+
+    #[test]
+    fn favourites_travel_behind_whatever_else_there_is() {
+        let reduce = Reduce::TopK { fraction: 0.5 };
+        for extra in [Extra::Nothing, Extra::Control] {
+            let layout = layout(extra, None).reduced(&reduce);
+            let favourites = reduce.favourites(&[0.0; 3], &[0.1, -3.0, 0.2]).unwrap();
+            let control = (extra == Extra::Control).then_some(&[7.0f32, 8.0, 9.0][..]);
+            let companion = layout.companion(control, &[0.0; 6], 1, Some(&favourites)).unwrap();
+            assert_eq!(companion.len() as u64, layout.companion_bytes());
+            let read = layout.read(Some(&companion)).unwrap();
+            assert_eq!((read.control.as_deref(), read.favourites), (control, Some(favourites)));
+        }
     }
 
     #[test]

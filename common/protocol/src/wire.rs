@@ -5,11 +5,14 @@
 //! the same limit, so that a lying length inside a frame cannot allocate either.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::enc::write::SizeWriter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use crate::fault::Fault;
 use crate::message::CHUNK;
+use crate::participant::Secret;
 
 /// Length of a frame's header.
 pub const HEADER: usize = 4;
@@ -64,6 +67,16 @@ pub fn to_disk<T: Serialize>(value: &T) -> Vec<u8> {
         .expect("our records are plain data and memory does not fail")
 }
 
+/// The same for what nobody else may read: written once, into a buffer of the right length, so that no copy stays behind.
+pub(crate) fn to_disk_secretly<T: Serialize>(value: &T) -> Secret {
+    let plain = "our records are plain data and memory does not fail";
+    let mut size = SizeWriter::default();
+    bincode::serde::encode_into_writer(value, &mut size, bincode::config::standard()).expect(plain);
+    let mut bytes = Zeroizing::new(vec![0; size.bytes_written]);
+    bincode::serde::encode_into_slice(value, &mut bytes, bincode::config::standard()).expect(plain);
+    bytes.into()
+}
+
 /// The inverse of [`to_disk`]; the store has checked the bytes' checksum before.
 ///
 /// # Errors
@@ -116,6 +129,7 @@ mod tests {
             sections: Sections { extra: Extra::Control, moments },
             secure: None,
             time_left_ms: 6,
+            counted: Some(Round(2)),
         };
         let (version, foundation, release) = (Version(2), blob, blob);
         // Full, 3 steps, no passes, rate, cosine; AdamW, clip, proximal; weighting, smoothing, dropout; augmentation; pull; own copy.
@@ -161,7 +175,7 @@ mod tests {
             (encode(&ToClient::Welcome { version: Version(4) }), "020000000704".into()),
             (
                 encode(&ToClient::Train(assignment)),
-                format!("b00000000003{plan_bytes}05{name}{name}01{name}010104200006"),
+                format!("b20000000003{plan_bytes}05{name}{name}01{name}0101042000060102"),
             ),
             (encode(&ToClient::Evaluate(examination)), format!("850000000102{plan_bytes}{name}{name}")),
         ];
@@ -189,6 +203,7 @@ mod tests {
             sections: Sections { extra: Extra::Steps, moments: Some(shape) },
             secure: Some(SecureConfig::default().check(Weighting::Examples).unwrap().0),
             time_left_ms: u64::MAX,
+            counted: Some(Round(u64::MAX)),
         });
         let exam = ToClient::Evaluate(Examination {
             version: Version(u64::MAX),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use somnus_protocol::ids::BlobId;
 use somnus_protocol::message::{Role, ToClient};
-use somnus_protocol::participant::{Hands, Input, Kept, Output, Participant, Policy};
+use somnus_protocol::participant::{Hands, Input, Kept, Output, Participant, Policy, Secret};
 use somnus_protocol::secagg::SimulatedAuthority;
 use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
@@ -42,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
     // The first bytes are what the disk has of an earlier life.
     let Some((saved, data)) = data.split_first() else { return };
     let (saved, mut rest) = data.split_at(data.len().min(usize::from(*saved)));
-    let secrets = (!saved.is_empty()).then(|| Bytes::copy_from_slice(saved));
+    let secrets = (!saved.is_empty()).then(|| Secret::new(saved.to_vec()));
     let kept = Kept { memory: secrets.clone(), secrets };
     let authority = SimulatedAuthority::new(Seed::from_number(1));
     let (id, roll) = ("hub".parse().unwrap(), authority.roll());

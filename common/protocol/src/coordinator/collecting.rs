@@ -193,7 +193,7 @@ impl Coordinator {
             }
             // A client that offered before offers again when it hears of the round again; one whose masked update counts
             // has to be able to unmask.
-            Some(_) => self.assignment(collecting.open.round, collecting.deadline.since(now)),
+            Some(_) => self.assignment(client, collecting.open.round, collecting.deadline.since(now)),
         };
         self.send(client, message);
     }

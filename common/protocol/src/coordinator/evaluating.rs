@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::ids::{ClientId, Version};
 use crate::message::{Examination, ToClient};
 use crate::privacy::ledger::Reservation;
-use crate::record::{Evaluation, Outcome, Record, Release, RoundRecord};
+use crate::record::{Evaluation, Outcome, Record, Release, RoundRecord, Seen};
 use crate::time::Instant;
 
 /// Most classes of an evaluation.
@@ -70,12 +70,13 @@ impl Coordinator {
             Total::Opened(decoded) => (decoded.examples, decoded.loss),
         };
         let norm = self.next_norm(round, &total);
-        let (weights, layout) = (self.weights.bytes.clone(), self.layout());
+        let (weights, layout, reduce) = (self.weights.bytes.clone(), self.layout(), self.config.reduce());
         self.out.push_back(Output::Run(Job::Aggregate(Aggregate {
             round,
             total,
             weights,
             layout,
+            reduce,
             strategy,
         })));
         Phase::Aggregating(Aggregating { record, opened, reservation, norm })
@@ -96,7 +97,8 @@ impl Coordinator {
         self.version = Version(self.version.0 + 1);
         self.weights = Held { id: blob, bytes: weights.clone() };
         record.outcome = Outcome::Released(self.version);
-        self.seen.extend(record.counted.iter().map(|client| (client.clone(), self.version)));
+        let seen = Seen { version: self.version, round };
+        self.seen.extend(record.counted.iter().map(|client| (client.clone(), seen)));
         let beside = companion.as_ref().map(|(_, bytes)| bytes.clone());
         self.companion = companion.map(|(id, bytes)| Held { id, bytes });
         let norm = self.adapted(norm);

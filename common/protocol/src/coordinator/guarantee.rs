@@ -146,7 +146,7 @@ impl Coordinator {
     pub(super) fn may_train(&self, client: &ClientId) -> bool {
         let last = self.seen.get(client);
         let next = self.version.next();
-        let may = |guarantee: &Guarantee| last.is_none_or(|last| guarantee.may_return(*last, next));
+        let may = |guarantee: &Guarantee| last.is_none_or(|last| guarantee.may_return(last.version, next));
         self.guarantee.as_ref().is_none_or(may)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::checkpoint::{bytes_of, floats};
-use crate::encoding::{Codec, Decoded};
+use crate::encoding::{Codec, Decoded, Reduce};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Round};
 use crate::packed::Packed;
@@ -113,6 +113,8 @@ pub struct Aggregate {
     pub(super) total: Total,
     pub(super) weights: Bytes,
     pub(super) layout: UpdateLayout,
+    /// How the next round's updates are reduced.
+    pub(super) reduce: Reduce,
     pub(super) strategy: Box<dyn Strategy>,
 }
 
@@ -175,7 +177,7 @@ impl Opener {
 
 impl Aggregate {
     fn run(self) -> Aggregated {
-        let Self { round, total, weights, layout, mut strategy } = self;
+        let Self { round, total, weights, layout, reduce, mut strategy } = self;
         let (mean, updates, weight) = match total {
             Total::Plain(gather) => {
                 let Gathered { mean, updates, weight, verdicts: _ } = gather.finish();
@@ -186,7 +188,9 @@ impl Aggregate {
         };
         let mut next = floats(&weights);
         strategy.step(&mut next, &layout.mean(&mean, updates));
-        let companion = layout.companion(strategy.control(), &mean, weight);
+        let reduced = reduce != Reduce::None;
+        let favourites = reduced.then(|| reduce.favourites(&floats(&weights), &next)).flatten();
+        let companion = layout.companion(strategy.control(), &mean, weight, favourites.as_deref());
         let companion = companion.map(|bytes| (BlobId::of(&bytes), bytes));
         let weights = Bytes::from(bytes_of(&next));
         let state = pack(&strategy.state());

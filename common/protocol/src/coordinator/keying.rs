@@ -52,7 +52,7 @@ impl Coordinator {
     pub(super) fn greet_keying(&mut self, now: Instant, client: &ClientId) {
         let Phase::Keying(keying) = &self.phase else { return };
         if keying.open.has(client) {
-            let message = self.assignment(keying.open.round, keying.deadline.since(now));
+            let message = self.assignment(client, keying.open.round, keying.deadline.since(now));
             self.send(client, message);
         }
     }
@@ -129,7 +129,9 @@ impl Coordinator {
         let malformed = |why: String| Fault::Malformed(why);
         let secure = self.secure().ok_or_else(|| malformed("the rounds are plain ones".into()))?;
         let public = secure.public(self.round_seed(roster.round()).number());
-        let codec = secure.codec(self.layout(), roster.size(), &public);
+        let layout = self.layout();
+        let favourites = self.companion.as_ref().and_then(|companion| layout.favourites(&companion.bytes));
+        let codec = secure.codec(layout, roster.size(), &public, favourites.as_deref());
         let codec = codec.map_err(|error| malformed(error.to_string()))?;
         let parameters = secure.parameters(roster.size());
         Ok(Masks::new(roster, parameters, codec))

@@ -13,7 +13,7 @@ use crate::config::RoundConfig;
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, Round, Version};
 use crate::message::{Assignment, CHUNK, PROTOCOL, Role, ToClient, ToServer};
-use crate::record::{Outcome, Record, Release, RoundRecord, Snapshot};
+use crate::record::{Outcome, Record, Release, RoundRecord, Seen, Snapshot};
 use crate::secagg::Roll;
 use crate::seed::{Label, Seed};
 use crate::strategy::Strategy;
@@ -116,8 +116,8 @@ pub struct Coordinator {
     sections: Sections,
     /// What was promised about privacy; none if nothing was.
     guarantee: Option<Guarantee>,
-    /// The last release that each client's update is in.
-    seen: BTreeMap<ClientId, Version>,
+    /// Where each client's update was last.
+    seen: BTreeMap<ClientId, Seen>,
     last_outcome: Option<Outcome>,
     /// Before all releases were made.
     ended: bool,
@@ -175,7 +175,7 @@ impl Coordinator {
         // Drivers refuse a model that does not fit before they come here; without its shape there are no moments.
         let without = Sections { extra: config.strategy.extra(), moments: None };
         let sections = config.sections(&foundation).unwrap_or(without);
-        let layout = UpdateLayout::new(weights.len() / 4, sections);
+        let layout = UpdateLayout::new(weights.len() / 4, sections).reduced(&config.reduce());
         // Of another length if the operator has changed the plan since.
         let companion = companion.filter(|bytes| bytes.len() as u64 == layout.companion_bytes());
         let mut strategy = config.rule(weights.len() / 4, version);
@@ -260,7 +260,7 @@ impl Coordinator {
 
     /// Where the sections of an update are.
     fn layout(&self) -> UpdateLayout {
-        UpdateLayout::new(self.weights.bytes.len() / 4, self.sections)
+        UpdateLayout::new(self.weights.bytes.len() / 4, self.sections).reduced(&self.config.reduce())
     }
 
     /// The name of the last release's weights.
@@ -410,8 +410,9 @@ impl Coordinator {
     }
 
     /// One client's part in a round.
-    fn assignment(&self, round: Round, time_left: Duration) -> ToClient {
-        ToClient::Train(self.task(round, time_left))
+    fn assignment(&self, client: &ClientId, round: Round, time_left: Duration) -> ToClient {
+        let counted = self.seen.get(client).map(|seen| seen.round);
+        ToClient::Train(Assignment { counted, ..self.task(round, time_left) })
     }
 
     fn task(&self, round: Round, time_left: Duration) -> Assignment {
@@ -427,6 +428,7 @@ impl Coordinator {
             sections: self.sections,
             secure: self.secure(),
             time_left_ms: time_left.as_millis() as u64,
+            counted: None,
         }
     }
 

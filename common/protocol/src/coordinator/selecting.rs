@@ -48,9 +48,9 @@ impl Coordinator {
         let cohort = self.draw(self.round, candidates);
         self.event(Event::Opened(self.round, cohort.clone()));
         let (round, deadline) = (self.round, now + self.config.training);
-        let message = self.assignment(round, self.config.training);
         for client in &cohort {
-            self.send(client, message.clone());
+            let message = self.assignment(client, round, self.config.training);
+            self.send(client, message);
         }
         let open = Open::new(round, cohort, now);
         Step::Go(if self.config.is_masked() {

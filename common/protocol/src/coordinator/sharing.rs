@@ -37,7 +37,7 @@ impl Coordinator {
     pub(super) fn greet_sharing(&mut self, now: Instant, client: &ClientId) {
         let Phase::Sharing(sharing) = &self.phase else { return };
         if sharing.open.has(client) {
-            let message = self.assignment(sharing.open.round, sharing.deadline.since(now));
+            let message = self.assignment(client, sharing.open.round, sharing.deadline.since(now));
             self.send(client, message);
         }
     }

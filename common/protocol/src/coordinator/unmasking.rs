@@ -135,7 +135,7 @@ impl Coordinator {
     pub(super) fn greet_unmasking(&mut self, now: Instant, client: &ClientId) {
         let Phase::Unmasking(unmasking) = &self.phase else { return };
         if unmasking.counted.contains(client) {
-            let message = self.assignment(unmasking.open.round, unmasking.deadline.since(now));
+            let message = self.assignment(client, unmasking.open.round, unmasking.deadline.since(now));
             self.send(client, message);
         }
     }

@@ -41,8 +41,8 @@ pub struct Setup<'a> {
     pub public: &'a Seed,
     /// What a contribution says beside the update.
     pub beside: Beside,
-    /// The mean change of the last release, for [`Reduce::TopK`](super::Reduce::TopK); must be bit-identical for all.
-    pub last: Option<&'a [f32]>,
+    /// What [`Reduce::TopK`](super::Reduce::TopK) sent beside the release; none before there is one.
+    pub favourites: Option<&'a [u8]>,
 }
 
 /// What a contribution says beside the update, exactly and without noise: what is not said has no lane.
@@ -189,14 +189,14 @@ impl Codec {
     /// [`ConfigError`] if a number cannot be used.
     pub fn new(config: &EncodingConfig, setup: &Setup<'_>) -> Result<Self, ConfigError> {
         config.check()?;
-        let Setup { layout, weighting, roster, evaluation: classes, public, beside, last } = *setup;
+        let Setup { layout, weighting, roster, evaluation: classes, public, beside, favourites } = *setup;
         if !(1..=MAX_UPDATES).contains(&roster) {
             let why = format!("{roster} clients, 1 to {MAX_UPDATES} can be added");
             return Err(ConfigError::value("cohort", why));
         }
         let drawn = |what: &str| public.derive(Label::Encoding, what.as_bytes());
         let all = layout.weights().len();
-        let reduction = Reduction::new(config.reduce, all, last, &drawn("reduction"));
+        let reduction = Reduction::new(config.reduce, all, favourites, &drawn("reduction"));
         let vector = |section, len, norm| Vector::new(config, section, len, norm, &drawn(section));
         let weights = vector("weights", reduction.reduced(all), config.clip_norm);
         let control = vector("control", layout.control().len(), config.control_norm);

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::config::Reduce;
 use super::low_rank::LowRank;
-use super::top_k::TopK;
+use super::top_k::{self, TopK};
 use crate::seed::Seed;
 
 /// The map of one round, the same for all clients.
@@ -14,12 +16,29 @@ pub(super) enum Reduction {
     LowRank(LowRank),
 }
 
+impl Reduce {
+    /// Bytes that go out beside a release of `weights` weights for the next round's reduction.
+    pub fn bytes_beside(&self, weights: usize) -> usize {
+        match self {
+            Self::TopK { .. } => weights.div_ceil(8),
+            Self::None | Self::LowRank { .. } => 0,
+        }
+    }
+
+    /// These bytes, of the release `after` that follows `before`: the coordinates that travel again.
+    pub fn favourites(&self, before: &[f32], after: &[f32]) -> Option<Bytes> {
+        let Self::TopK { fraction } = *self else { return None };
+        let change: Vec<f32> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+        Some(top_k::favourites(&change, fraction))
+    }
+}
+
 impl Reduction {
-    /// `last` is the mean change of the last release, if there is one.
-    pub(super) fn new(reduce: Reduce, len: usize, last: Option<&[f32]>, seed: &Seed) -> Self {
+    /// `favourites` are those of [`Reduce::favourites`], if there is a release.
+    pub(super) fn new(reduce: Reduce, len: usize, favourites: Option<&[u8]>, seed: &Seed) -> Self {
         match reduce {
             Reduce::None => Self::None,
-            Reduce::TopK { fraction } => Self::TopK(TopK::new(len, fraction, last, seed)),
+            Reduce::TopK { fraction } => Self::TopK(TopK::new(len, fraction, favourites, seed)),
             Reduce::LowRank { rank } => Self::LowRank(LowRank::new(len, rank as usize, seed)),
         }
     }
@@ -87,8 +106,10 @@ mod tests {
             x in (1usize..20).prop_flat_map(|side| prop::collection::vec(-1f32..1.0, side * side)),
             seed: u64,
         ) {
-            let last: Vec<f32> = x.iter().rev().copied().collect();
-            let map = Reduction::new(reduce, x.len(), Some(&last), &Seed::from_number(seed));
+            let next: Vec<f32> = x.iter().rev().copied().collect();
+            let favourites = reduce.favourites(&x, &next);
+            prop_assert_eq!(favourites.as_ref().map_or(0, Bytes::len), reduce.bytes_beside(x.len()));
+            let map = Reduction::new(reduce, x.len(), favourites.as_deref(), &Seed::from_number(seed));
             let reduced = map.forward(&x);
             prop_assert_eq!(reduced.len(), map.reduced(x.len()));
             let through = map.back(reduced.to_vec());

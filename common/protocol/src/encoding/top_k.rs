@@ -1,5 +1,9 @@
 //! Some coordinates, the same for all clients, so that their sum is exact.
+//!
+//! Which ones the last release changed most is found once, by the server, and travels beside the release as one bit a
+//! weight: a thirty-second of the release itself, and also there for a client that does not hold the release before.
 
+use bytes::Bytes;
 use rand::RngCore;
 
 use crate::seed::Seed;
@@ -15,14 +19,30 @@ pub(super) struct TopK {
     chosen: Vec<u32>,
 }
 
+/// How many coordinates of `len` travel, and how many of those are the favourites.
+fn counts(len: usize, fraction: f64) -> (usize, usize) {
+    let all = ((len as f64 * fraction).round() as usize).clamp(1.min(len), len);
+    (all, all - (all as f64 * BY_LOT) as usize)
+}
+
+/// The coordinates at which `change` is largest, ties to the lower index: one bit each, the lowest first.
+pub(super) fn favourites(change: &[f32], fraction: f64) -> Bytes {
+    let mut bits = vec![0u8; change.len().div_ceil(8)];
+    for i in largest(change, counts(change.len(), fraction).1) {
+        bits[i as usize / 8] |= 1 << (i % 8);
+    }
+    bits.into()
+}
+
 impl TopK {
-    /// The coordinates at which `last` is largest, ties to the lower index, and some by lot; all by lot without a
-    /// `last` of this length.
-    pub(super) fn new(len: usize, fraction: f64, last: Option<&[f32]>, seed: &Seed) -> Self {
-        let k = ((len as f64 * fraction).round() as usize).clamp(1.min(len), len);
-        let last = last.filter(|last| last.len() == len);
-        let by_lot = last.map_or(k, |_| (k as f64 * BY_LOT) as usize);
-        let largest = last.map_or_else(Vec::new, |last| largest(last, k - by_lot));
+    /// The favourites, and some by lot; all by lot without favourites, or with those of another length or fraction.
+    pub(super) fn new(len: usize, fraction: f64, favourites: Option<&[u8]>, seed: &Seed) -> Self {
+        let (k, favoured) = counts(len, fraction);
+        let is_set = |bits: &[u8], i: u32| bits[i as usize / 8] >> (i % 8) & 1 == 1;
+        let indices = |bits: &[u8]| (0..len as u32).filter(|i| is_set(bits, *i)).collect::<Vec<u32>>();
+        let favourites = favourites.filter(|bits| bits.len() == len.div_ceil(8)).map(indices);
+        let largest = favourites.filter(|largest| largest.len() == favoured).unwrap_or_default();
+        let by_lot = k - largest.len();
         let mut free = vec![true; len];
         largest.iter().for_each(|i| free[*i as usize] = false);
         let mut rest: Vec<u32> = (0..len as u32).filter(|i| free[*i as usize]).collect();
@@ -72,9 +92,10 @@ mod tests {
     #[test]
     fn the_largest_are_in_and_the_others_get_their_turn() {
         let last: Vec<f32> = (0..1000).map(|i| if i % 10 == 3 { -1.0 } else { 1e-3 }).collect();
+        let favoured = favourites(&last, 0.12);
         let mut seen = vec![false; 1000];
         for round in 0..200 {
-            let map = TopK::new(1000, 0.12, Some(&last), &Seed::from_number(round));
+            let map = TopK::new(1000, 0.12, Some(&favoured), &Seed::from_number(round));
             assert_eq!(map.len(), 120);
             assert!(map.chosen.is_sorted_by(|a, b| a < b));
             let large = map.chosen.iter().filter(|i| **i % 10 == 3).count();
@@ -101,5 +122,15 @@ mod tests {
         assert_eq!(chosen(1).len(), 10);
         assert_eq!(chosen(1), chosen(1));
         assert_ne!(chosen(1), chosen(2));
+    }
+
+    #[test]
+    fn favourites_of_another_plan_are_none() {
+        let last: Vec<f32> = (0..100).map(|i| i as f32).collect();
+        let chosen = |bits: Option<&[u8]>| TopK::new(100, 0.1, bits, &Seed::from_number(1)).chosen;
+        let (right, wide) = (favourites(&last, 0.1), favourites(&last, 0.2));
+        assert!((92..100).all(|i| chosen(Some(&right)).contains(&i)));
+        assert_eq!(chosen(Some(&wide)), chosen(None));
+        assert_eq!(chosen(Some(&right[1..])), chosen(None));
     }
 }

@@ -4,10 +4,10 @@
 //! secrets, and the old ones are gone. What a secret was used for is pinned beside it, before the use: a second roster,
 //! a second set of shares, a second update or a second list of survivors is refused, also after a restart.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::Secret;
 use crate::fault::Fault;
 use crate::ids::Digest;
 use crate::secagg::RoundSeed;
@@ -52,13 +52,13 @@ struct Kept {
 impl Guard {
     /// From what [`Guard::saved`] gave to the disk; bytes that are none mean a client that takes no part any more in the
     /// round that they were of.
-    pub(super) fn restore(saved: Option<&Bytes>) -> Self {
-        Self(saved.and_then(|bytes| wire::from_disk(bytes).ok()).flatten())
+    pub(super) fn restore(saved: Option<&Secret>) -> Self {
+        Self(saved.and_then(|bytes| wire::from_disk(bytes.as_bytes()).ok()).flatten())
     }
 
     /// For the disk. It holds the secrets in the clear, as the disk holds the recordings.
-    pub(super) fn saved(&self) -> Bytes {
-        wire::to_disk(&self.0).into()
+    pub(super) fn saved(&self) -> Secret {
+        wire::to_disk_secretly(&self.0)
     }
 
     /// The seed for what `promise` asks for: the one that was used for it before, or `fresh`, which replaces another
@@ -133,8 +133,9 @@ mod tests {
         let mut guard = Guard::default();
         guard.seed(digest("round 1"), || [1; 32]);
         let saved = guard.saved();
-        for cut in 0..saved.len() {
-            assert!(!Guard::restore(Some(&saved.slice(..cut))).forget());
+        for cut in 0..saved.as_bytes().len() {
+            let torn = Secret::new(saved.as_bytes()[..cut].to_vec());
+            assert!(!Guard::restore(Some(&torn)).forget());
         }
     }
 }

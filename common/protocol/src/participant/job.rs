@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::encoding::Contribution;
+use crate::encoding::{Contribution, Encoded, Reduce};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, UpdateId};
 use crate::message::{Assignment, Examination, Visible};
@@ -161,6 +161,10 @@ pub struct Mask {
 pub(super) struct Recipe {
     pub(super) plan: SecurePlan,
     pub(super) layout: UpdateLayout,
+    /// Of the release's companion.
+    pub(super) favourites: Option<Bytes>,
+    /// What earlier rounds left out.
+    pub(super) residual: Option<Bytes>,
     /// The number that the assignment carries.
     pub(super) public: u64,
     /// How this client rounds; the server may know it.
@@ -189,8 +193,8 @@ pub enum JobResult {
     Trained(Assignment, Box<Update>),
     /// Of [`Job::Share`].
     Shared(Digest, Box<Session>, Vec<(u32, SealedShare)>),
-    /// Of [`Job::Mask`], with those whose shares did not open.
-    Masked(Digest, Box<Holding>, Bytes, Vec<Fault>),
+    /// Of [`Job::Mask`].
+    Masked(Digest, Masked),
     /// Of [`Job::Confirm`].
     Confirmed(Digest, Box<Holding>, Signature),
     /// Of [`Job::Reveal`].
@@ -199,6 +203,16 @@ pub enum JobResult {
     Examined(Examination, LocalEvaluation),
     /// It could not be done.
     Failed(Receipt, String),
+}
+
+/// A masked update, ready to travel.
+pub struct Masked {
+    pub(super) holding: Box<Holding>,
+    pub(super) bytes: Bytes,
+    /// What it left out, for the next one once this counts.
+    pub(super) residual: Option<Bytes>,
+    /// About those whose shares did not open.
+    pub(super) faults: Vec<Fault>,
 }
 
 /// What a job was for, to be able to say that it failed when it is gone.
@@ -226,6 +240,8 @@ pub struct Update {
     pub(super) visible: Visible,
     /// What stays here once the update counts.
     pub(super) memory: Option<Bytes>,
+    /// Of the companion that it was trained beside.
+    pub(super) favourites: Option<Bytes>,
     /// The round's keys, signed; none in a plain round.
     pub(super) keys: Option<Member>,
 }
@@ -322,15 +338,20 @@ impl Mask {
         let Self { promise, session, present, shares, codec, update, visible } = self;
         let members = session.roster().size();
         let (holding, faults) = session.receive(present, shares).map_err(|fault| fault.to_string())?;
-        let Recipe { plan, layout, public, rounding, secret } = codec;
-        let codec = plan.codec(layout, members, &plan.public(public)).map_err(|error| error.to_string())?;
+        let Recipe { plan, layout, favourites, residual, public, rounding, secret } = codec;
+        let codec = plan.codec(layout, members, &plan.public(public), favourites.as_deref());
+        let codec = codec.map_err(|error| error.to_string())?;
         let Visible { examples, loss } = visible;
-        let contribution = Contribution { update: &update, examples, loss, evaluation: None, residual: None };
+        // Weights of another set have nothing to do with these.
+        let residual = residual.filter(|residual| residual.len() == 4 * layout.weights().len());
+        let residual = residual.as_deref();
+        let contribution = Contribution { update: &update, examples, loss, evaluation: None, residual };
         let encoded =
             plan.encode(&codec, &contribution, &rounding, &secret).map_err(|fault| fault.to_string())?;
-        let mut packed = encoded.packed;
+        let Encoded { mut packed, residual } = encoded;
         holding.mask(&mut packed);
-        Ok(JobResult::Masked(promise, Box::new(holding), packed.to_bytes().into(), faults))
+        let (holding, bytes) = (Box::new(holding), packed.to_bytes().into());
+        Ok(JobResult::Masked(promise, Masked { holding, bytes, residual, faults }))
     }
 }
 
@@ -370,11 +391,12 @@ fn train(
     trainer: &dyn Trainer,
     materials: Materials<Bytes>,
 ) -> Result<Update, String> {
-    let Assignment { round, plan, sections, .. } = assignment.clone();
+    let Assignment { round, plan, sections, secure, .. } = assignment.clone();
     // A plan comes from another machine; absurd numbers in it must not reach a network.
     plan.check().map_err(|e| e.to_string())?;
     let Materials { foundation, release: weights, companion } = materials;
-    let layout = UpdateLayout::new(weights.len() / 4, sections);
+    let reduce = secure.map_or(Reduce::None, |secure| secure.encoding.reduce);
+    let layout = UpdateLayout::new(weights.len() / 4, sections).reduced(&reduce);
     let beside = layout.read(companion.as_ref()).map_err(|fault| format!("the companion: {fault}"))?;
     let pulls = plan.invariance.is_some_and(|invariance| round.0 >= invariance.from_round);
     let moments = beside.moments.filter(|_| pulls);
@@ -393,7 +415,7 @@ fn train(
     let mut update = trainer.train(&task).map_err(|e| e.to_string())?;
     let (visible, memory) = (Visible { examples: update.examples, loss: update.loss }, update.memory.take());
     let bytes = layout.pack(update).map_err(|e| e.to_string())?;
-    Ok(Update { id: UpdateId::of(&bytes), bytes, visible, memory, keys: None })
+    Ok(Update { id: UpdateId::of(&bytes), bytes, visible, memory, favourites: beside.favourites, keys: None })
 }
 
 /// A client's own chance in a round; the server knows it.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Round, Version};
-use crate::memory::Memory;
+use crate::memory::{Left, Memory};
 use crate::message::{Assignment, CHUNK, Examination, PROTOCOL, REASON, Role, ToClient, ToServer, Visible};
 use crate::seed::Seed;
 use crate::time::Instant;
@@ -25,9 +25,9 @@ mod part;
 
 use guard::Guard;
 pub use job::{
-    Confirm, Hands, Job, JobResult, Mask, Materials, Needs, Receipt, Reveal, Share, Train, Update,
+    Confirm, Hands, Job, JobResult, Mask, Masked, Materials, Needs, Receipt, Reveal, Share, Train, Update,
 };
-pub use owner::{Keep, Kept, Policy};
+pub use owner::{Keep, Kept, Policy, Secret};
 use part::Part;
 
 /// Chunks asked for ahead of what has arrived.
@@ -69,7 +69,7 @@ pub enum Output {
     Lookup(BlobId),
     /// Keep these bytes in place of those before, whole or not at all, for [`Participant::new`] after a restart, and have
     /// them on the disk before anything that is wanted later. They are this client's own and never leave it.
-    Remember(Keep, Bytes),
+    Remember(Keep, Secret),
     /// Send this, if connected.
     Send(ToServer),
     /// Run this on a thread that may block, and bring the result back as [`Input::Finished`].
@@ -287,7 +287,13 @@ impl Participant {
         }
         match message {
             ToClient::Welcome { .. } => {}
-            ToClient::Train(assignment) => self.take_on(Work::Train(assignment)),
+            ToClient::Train(assignment) => {
+                // Of an update that nobody has told the end of.
+                if self.memory.begin(assignment.round, assignment.counted) {
+                    self.keep_memory();
+                }
+                self.take_on(Work::Train(assignment));
+            }
             ToClient::Evaluate(examination) => self.take_on(Work::Examine(examination)),
             ToClient::Chunk { digest, offset, bytes } => self.chunk(digest, offset, bytes),
             ToClient::Share { round, roster } => self.share(round, roster),
@@ -427,7 +433,7 @@ impl Participant {
             Work::Train(assignment) => {
                 let assignment = assignment.clone();
                 self.out.push_back(Output::Event(Event::Training(assignment.round)));
-                let memory = self.memory.before(assignment.foundation.digest, assignment.round);
+                let memory = self.before(&assignment).trainer;
                 let secrets = assignment.secure.is_some().then(|| self.secrets(assignment.promise()));
                 Job::Train(Train { assignment, client: self.id.clone(), memory, secrets })
             }
@@ -497,9 +503,28 @@ impl Participant {
         self.event(Event::Trained { round: assignment.round, examples, loss });
         self.task = match (assignment.secure.clone(), update.keys.take()) {
             (Some(plan), Some(keys)) => Task::Masking(Box::new(Part::new(assignment, plan, update, keys))),
-            _ => Task::Holding { assignment, update },
+            _ => {
+                // Plain updates leave nothing out, and bring nothing that was left out before.
+                let residual = self.before(&assignment).residual;
+                self.leave(&assignment, update.memory.take(), residual);
+                Task::Holding { assignment, update }
+            }
         };
         self.offer();
+    }
+
+    /// What the round of `assignment` begins with.
+    fn before(&self, assignment: &Assignment) -> Left {
+        self.memory.before(assignment.foundation.digest, assignment.round)
+    }
+
+    /// Has on the disk what the round leaves behind if its update counts, which is about to leave. A trainer that says
+    /// nothing keeps what there was.
+    fn leave(&mut self, assignment: &Assignment, trainer: Option<Bytes>, residual: Option<Bytes>) {
+        let trainer = trainer.or_else(|| self.before(assignment).trainer);
+        if self.memory.leave(assignment.foundation.digest, assignment.round, Left { trainer, residual }) {
+            self.keep_memory();
+        }
     }
 
     fn examined(&mut self, version: Version, evaluation: LocalEvaluation) {
@@ -541,20 +566,18 @@ impl Participant {
     }
 
     fn counted(&mut self, round: Round) {
-        let (assignment, update) = match &mut self.task {
-            Task::Holding { assignment, update } => (assignment, update),
-            Task::Masking(part) => (&mut part.assignment, &mut part.update),
-            _ => return,
-        };
-        if assignment.round != round {
-            return;
+        let news = self.memory.count(round);
+        if news {
+            self.keep_memory();
         }
-        // Taken, so that a doubled message does not write twice.
-        if let Some(after) = update.memory.take() {
-            let saved = self.memory.commit(assignment.foundation.digest, round, after);
-            self.out.push_back(Output::Remember(Keep::Memory, saved));
+        let open = matches!(self.task, Task::Holding { .. } | Task::Masking(_));
+        if news || (open && self.task.round() == Some(round)) {
+            self.event(Event::Counted(round));
         }
-        self.event(Event::Counted(round));
+    }
+
+    fn keep_memory(&mut self) {
+        self.out.push_back(Output::Remember(Keep::Memory, self.memory.saved()));
     }
 
     fn event(&mut self, event: Event) {

@@ -1,11 +1,33 @@
 //! What belongs to the owner of a client, not to a round: what its disk keeps, and what it allows.
 
-use bytes::Bytes;
+use zeroize::Zeroizing;
+
+/// Bytes for the disk of their owner alone: overwritten when they are dropped, and with no `Debug`.
+#[derive(Clone, Default)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Takes them over.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Zeroizing::new(bytes).into()
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Zeroizing<Vec<u8>>> for Secret {
+    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+}
 
 /// What a client keeps on its disk beside blobs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
-    /// What training leaves behind from round to round.
+    /// What rounds leave behind for later ones: the trainer's own memory, and what a reduction left out.
     Memory,
     /// The secrets of the open round. They are to be readable by nobody else.
     Secrets,
@@ -15,14 +37,14 @@ pub enum Keep {
 #[derive(Clone, Default)]
 pub struct Kept {
     /// Of [`Keep::Memory`].
-    pub memory: Option<Bytes>,
+    pub memory: Option<Secret>,
     /// Of [`Keep::Secrets`].
-    pub secrets: Option<Bytes>,
+    pub secrets: Option<Secret>,
 }
 
 impl Kept {
     /// After [`Output::Remember`](super::Output::Remember).
-    pub fn set(&mut self, keep: Keep, bytes: Bytes) {
+    pub fn set(&mut self, keep: Keep, bytes: Secret) {
         match keep {
             Keep::Memory => self.memory = Some(bytes),
             Keep::Secrets => self.secrets = Some(bytes),

@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::guard::Pin;
-use super::job::{Confirm, Job, JobResult, Mask, Receipt, Recipe, Reveal, Share, Update, training_seed};
+use super::job::{
+    Confirm, Job, JobResult, Mask, Masked, Receipt, Recipe, Reveal, Share, Update, training_seed,
+};
 use super::{Event, Keep, Output, Participant, Policy, Task, Work};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, Round, UpdateId};
+use crate::memory::Left;
 use crate::message::{Assignment, ToServer};
 use crate::secagg::roster::MAX_ROSTER;
 use crate::secagg::{Holding, Joining, Member, RoundSeed, SealedShare, Session, Signature, Subset};
@@ -93,11 +96,13 @@ impl Part {
         Job::Share(Share { roster, secrets, plan: self.plan.clone(), joining })
     }
 
-    fn recipe(&self, client: &ClientId, secrets: &RoundSeed) -> Recipe {
+    fn recipe(&self, client: &ClientId, secrets: &RoundSeed, before: Left) -> Recipe {
         let Assignment { release, sections, seed, .. } = self.assignment;
         Recipe {
             plan: self.plan.clone(),
             layout: UpdateLayout::new(release.len as usize / 4, sections),
+            favourites: self.update.favourites.clone(),
+            residual: before.residual,
             public: seed,
             rounding: training_seed(&self.assignment, client).derive(Label::Rounding, &[]),
             secret: Seed::new(*secrets.as_bytes()),
@@ -194,8 +199,9 @@ impl Participant {
             Stage::Shared(session) if !self.busy => {
                 if self.pin(part.promise, Pin::Shares, digest) {
                     let secrets = self.secrets(part.promise);
+                    let before = self.before(&part.assignment);
                     let (promise, update) = (part.promise, part.update.bytes.clone());
-                    let (visible, codec) = (part.update.visible, part.recipe(&self.id, &secrets));
+                    let (visible, codec) = (part.update.visible, part.recipe(&self.id, &secrets, before));
                     self.run(Job::Mask(Mask { promise, session, present, shares, codec, update, visible }));
                 } else {
                     part.stage = Stage::Shared(session);
@@ -254,12 +260,16 @@ impl Participant {
     pub(super) fn moved_on(&mut self, mut part: Box<Part>, result: JobResult) {
         let round = part.assignment.round;
         match result {
-            JobResult::Masked(promise, holding, bytes, faults) if promise == part.promise => {
+            JobResult::Masked(promise, Masked { holding, bytes, residual, faults })
+                if promise == part.promise =>
+            {
                 faults.into_iter().for_each(|fault| self.event(Event::Refused(fault)));
                 if !self.pin(promise, Pin::Upload, Digest::of(&bytes)) {
                     let why = "the training gave another update than before, and one mask hides one update";
                     return self.decline(round, why.into());
                 }
+                // After the pin: what another update left behind, which may count, is not overwritten.
+                self.leave(&part.assignment, part.update.memory.take(), residual);
                 part.upload = Some(Upload { id: UpdateId::of(&bytes), bytes });
                 part.stage = Stage::Masked(holding);
                 if let Some(offer) = part.offer() {

@@ -141,7 +141,7 @@ impl Terms {
         let mut exact = None;
         for bits in LEVELS_BITS {
             secure.encoding.levels_bits = bits;
-            let sensitivity = secure.codec(layout, roster, &Seed::from_number(0))?.sensitivity();
+            let sensitivity = secure.codec(layout, roster, &Seed::from_number(0), None)?.sensitivity();
             let units = config.clip.initial() / sensitivity.unit;
             if units >= asked.units {
                 exact = Some((units, sensitivity.lanes as u64));
@@ -166,7 +166,7 @@ impl Terms {
         });
         secure.check()?;
         // Whether lanes are wide enough for all of it.
-        secure.codec(layout, roster, &Seed::from_number(0))?;
+        secure.codec(layout, roster, &Seed::from_number(0), None)?;
         Ok(Self { config: exact, plan, secure: Some(secure) })
     }
 }

@@ -49,12 +49,12 @@ pub(super) fn bustle_until(world: &mut World, done: impl Fn(&World) -> bool) {
     panic!("it never comes to that");
 }
 
-fn phase(name: &'static str) -> impl Fn(&World) -> bool {
+pub(super) fn phase(name: &'static str) -> impl Fn(&World) -> bool {
     move |world| world.server().phase() == name
 }
 
 /// Until the server has this from that client; messages are delivered one by one, so that nothing that follows is.
-fn until_heard(world: &mut World, clients: usize, who: usize, said: Said) {
+pub(super) fn until_heard(world: &mut World, clients: usize, who: usize, said: Said) {
     let client = world.client(who);
     for _ in 0..1000 {
         for link in 0..2 * clients {
@@ -68,7 +68,7 @@ fn until_heard(world: &mut World, clients: usize, who: usize, said: Said) {
     panic!("{client} never says {said:?}");
 }
 
-fn lose(world: &mut World, who: usize) {
+pub(super) fn lose(world: &mut World, who: usize) {
     world.step(Action::Cut(who));
     world.gone.insert(who);
 }

@@ -5,6 +5,7 @@ mod malice;
 mod masked;
 mod peers;
 mod private;
+mod reduced;
 mod schedules;
 mod table;
 mod world;

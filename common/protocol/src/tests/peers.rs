@@ -36,7 +36,7 @@ fn assert_no_two_alike(mut draws: Vec<u64>) {
 
 fn codec(weights: usize, members: u32) -> Codec {
     let plan = plan();
-    plan.codec(UpdateLayout::new(weights, Sections::default()), members, &plan.public(1)).unwrap()
+    plan.codec(UpdateLayout::new(weights, Sections::default()), members, &plan.public(1), None).unwrap()
 }
 
 fn contribution(update: &[u8], examples: u32) -> Contribution<'_> {

@@ -138,6 +138,7 @@ impl Table {
             sections: Sections::default(),
             secure: Some(plan()),
             time_left_ms: 0,
+            counted: None,
         }
     }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::hands::Arithmetic;
 use super::{SEED, World};
 use crate::checkpoint::{bytes_of, floats};
-use crate::encoding::{Codec, Contribution};
-use crate::ids::{BlobId, Round, Version};
+use crate::encoding::{Codec, Contribution, Encoded, Reduce};
+use crate::ids::{BlobId, ClientId, Round, Version};
 use crate::message::{Examination, Role, ToClient};
 use crate::packed::Packed;
 use crate::privacy::clipped::ClippedSum;
@@ -26,6 +26,13 @@ use crate::seed::{Label, Seed};
 use crate::strategy::Strategy;
 use crate::sum::{Sum, Weighting};
 use crate::update::{Sections, UpdateLayout};
+
+/// What earlier releases leave for the next one: what goes beside it, and what each client has at home.
+#[derive(Default)]
+struct Past {
+    companion: Option<Bytes>,
+    residuals: BTreeMap<ClientId, Bytes>,
+}
 
 impl World {
     /// `persist-then-send`: nobody hears of a release or of a step of a masked round that a crash could undo.
@@ -128,8 +135,9 @@ impl World {
         let mut weights = vec![0.25; self.weights];
         let mut rule = self.config.clone().check().unwrap().rule(self.weights, version);
         let sections = self.config.clone().check().unwrap().sections(&self.foundation).unwrap();
-        let layout = UpdateLayout::new(self.weights, sections);
+        let layout = UpdateLayout::new(self.weights, sections).reduced(&self.reduce());
         let mut rounds = BTreeSet::new();
+        let mut past = Past::default();
         let records = |wanted: Round| {
             self.rounds()
                 .into_iter()
@@ -142,10 +150,10 @@ impl World {
                     version = release.version;
                     assert!(rounds.insert(release.round), "one-release-a-round: round {}", release.round);
                     let round = records(release.round).expect("a-release-has-its-round");
-                    let companion = self.recompute(&mut *rule, &mut weights, round, layout, (version, norm));
+                    past = self.recompute(&mut *rule, &mut weights, round, layout, (version, norm), past);
                     norm = release.norm;
                     assert_eq!(bytes_of(&weights), release.weights, "exact-sum: version {version}");
-                    assert_eq!(companion, release.companion, "exact-companion: version {version}");
+                    assert_eq!(past.companion, release.companion, "exact-companion: version {version}");
                 }
                 Record::Masked(..) | Record::Privacy(_) => {}
                 Record::Round(round) => {
@@ -162,6 +170,49 @@ impl World {
                 }
             }
         }
+        for (hub, left_out) in self.hubs.iter().zip(self.left_out()) {
+            assert_eq!(
+                left_out,
+                past.residuals.get(&hub.id).cloned(),
+                "nothing-lost: {} keeps other",
+                hub.id
+            );
+        }
+    }
+
+    /// Over all releases, if they are uniform means: what came out of them, what clients still have at home, and what all
+    /// counted updates said; and how far rounding may have moved the sum of the first two.
+    pub(in crate::tests) fn balance(&self) -> ([Vec<f64>; 3], f64) {
+        let mut sums = [0, 1, 2].map(|_| vec![0.0; self.weights]);
+        let add = |sum: &mut Vec<f64>, x: &[f32], times: f64| {
+            sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += f64::from(*x) * times);
+        };
+        let layout = UpdateLayout::new(self.weights, Sections::default());
+        let (mut before, mut slack) = (vec![0.25; self.weights], 0.0);
+        for record in &self.disk {
+            let Record::Release(release) = record else { continue };
+            let round = self.rounds().into_iter().find(|round| round.round == release.round).unwrap();
+            let (after, clients) = (floats(&release.weights), round.counted.len() as f64);
+            add(&mut sums[0], &after, clients);
+            add(&mut sums[0], &before, -clients);
+            before = after;
+            let seed = Seed::from_number(SEED).derive(Label::Training, &round.round.0.to_le_bytes()).number();
+            for client in &round.counted {
+                let own = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes());
+                let count = self.begun[&(client.clone(), round.round)];
+                let hands = Arithmetic { weights: self.weights, mood: 0 };
+                add(&mut sums[2], &hands.update(own.number(), count, None, layout.sections()).delta, 1.0);
+            }
+            let (_, codec, _) = self.masked_sum(round, layout, seed, None, None).unwrap();
+            let lanes = codec.sensitivity();
+            slack += clients * lanes.unit * (lanes.lanes as f64).sqrt();
+        }
+        self.left_out().iter().flatten().for_each(|rest| add(&mut sums[1], &floats(rest), 1.0));
+        (sums, slack)
+    }
+
+    fn reduce(&self) -> Reduce {
+        self.config.clone().check().unwrap().reduce()
     }
 
     /// The encoding of a masked round, from the roster on the disk, and nothing in it yet.
@@ -171,6 +222,7 @@ impl World {
         layout: UpdateLayout,
         seed: u64,
         norm: Option<f64>,
+        companion: Option<&Bytes>,
     ) -> Option<(SecurePlan, Codec, Packed)> {
         let mut secure = match self.terms() {
             Some(terms) => terms.secure?,
@@ -182,7 +234,9 @@ impl World {
             _ => None,
         });
         let roster = Roster::from_bytes(rosters.last().expect("a-release-has-its-roster")).unwrap();
-        let codec = secure.codec(layout, roster.size(), &secure.public(seed)).unwrap();
+        let favourites = companion.and_then(|companion| layout.favourites(companion));
+        let public = secure.public(seed);
+        let codec = secure.codec(layout, roster.size(), &public, favourites.as_deref()).unwrap();
         let sum = Packed::zero(codec.words());
         Some((secure, codec, sum))
     }
@@ -195,13 +249,15 @@ impl World {
         round: &RoundRecord,
         layout: UpdateLayout,
         (version, norm): (Version, Option<f64>),
-    ) -> Option<Bytes> {
+        past: Past,
+    ) -> Past {
         let terms = self.terms();
         let initial = terms.as_ref().map_or(0.0, |terms| terms.config.clip.initial());
         let mut clipped = ClippedSum::new(layout.numbers(), norm.unwrap_or(initial));
         let mut sum = Sum::new(layout.numbers());
         let seed = Seed::from_number(SEED).derive(Label::Training, &round.round.0.to_le_bytes()).number();
-        let mut masked = self.masked_sum(round, layout, seed, norm);
+        let Past { companion, mut residuals } = past;
+        let mut masked = self.masked_sum(round, layout, seed, norm, companion.as_ref());
         for client in &round.counted {
             let own = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes());
             let mine = own.number();
@@ -214,8 +270,9 @@ impl World {
                 clipped.add(&bytes).unwrap();
             }
             if let Some((secure, codec, sum)) = &mut masked {
-                let update =
-                    Contribution { update: &bytes, examples, loss: 1.0, evaluation: None, residual: None };
+                let residual = residuals.remove(client);
+                let residual = residual.as_deref();
+                let update = Contribution { update: &bytes, examples, loss: 1.0, evaluation: None, residual };
                 let rounding = own.derive(Label::Rounding, &[]);
                 let secret = Seed::new(self.witness.seeds[&(client.clone(), round.round)]);
                 let mut rng = secret.derive(Label::Privacy, b"client").rng();
@@ -230,7 +287,8 @@ impl World {
                         codec.encode_noisy(&update, &rounding, &mut || noise.sample(&mut rng))
                     }
                 };
-                let plain = encoded.unwrap().packed;
+                let Encoded { packed: plain, residual } = encoded.unwrap();
+                residuals.extend(residual.map(|residual| (client.clone(), residual)));
                 self.witness.hidden(client, round.round, &plain);
                 sum.add_assign(&plain);
             }
@@ -250,8 +308,11 @@ impl World {
                 (decoded.mean, decoded.weight)
             }
         };
+        let before = weights.to_vec();
         rule.step(weights, &layout.mean(&mean, round.counted.len() as u32));
-        layout.companion(rule.control(), &mean, weight)
+        let favourites = self.reduce().favourites(&before, weights);
+        let companion = layout.companion(rule.control(), &mean, weight, favourites.as_deref());
+        Past { companion, residuals }
     }
 }
 

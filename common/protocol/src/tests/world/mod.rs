@@ -14,7 +14,7 @@ use crate::ids::{BlobId, ClientId, Digest, Round};
 use crate::memory::Memory;
 use crate::message::{Role, ToClient, ToServer};
 use crate::participant::{self, Event, Hands, Kept, Participant, Policy};
-use crate::record::{Record, Snapshot};
+use crate::record::{Outcome, Record, Snapshot};
 use crate::secagg::{Enrolled, SimulatedAuthority};
 use crate::seed::{Label, Seed};
 use crate::time::Instant;
@@ -198,6 +198,22 @@ impl World {
         let model = Digest::of(&self.foundation);
         let count = |hub: &Hub| remembered(Memory::restore(hub.kept.memory.as_ref()).latest(model).as_ref());
         self.hubs.iter().map(count).collect()
+    }
+
+    /// What each client's own disk says that was left out of its updates, given what the server would tell it next.
+    pub(super) fn left_out(&self) -> Vec<Option<Bytes>> {
+        let counted = |hub: &Hub| {
+            let last = self.rounds().into_iter().rev().find(|round| {
+                matches!(round.outcome, Outcome::Released(_)) && round.counted.contains(&hub.id)
+            });
+            last.map(|round| round.round)
+        };
+        let of = |hub: &Hub| {
+            let mut memory = Memory::restore(hub.kept.memory.as_ref());
+            memory.begin(Round(u64::MAX), counted(hub));
+            memory.before(Digest::of(&self.foundation), Round(u64::MAX)).residual
+        };
+        self.hubs.iter().map(of).collect()
     }
 
     /// Takes one step; indices wrap around, so that every number is a valid one.

@@ -49,7 +49,7 @@ type OnDisk = Option<(Digest, [u8; 32], [Option<Digest>; 4])>;
 
 /// The seed of the round that a client takes part in, and what it was used for.
 pub(in crate::tests) fn secrets_on(kept: &Kept) -> Option<(RoundSeed, [Option<Digest>; 4])> {
-    let on_disk: OnDisk = wire::from_disk(kept.secrets.as_ref()?).unwrap();
+    let on_disk: OnDisk = wire::from_disk(kept.secrets.as_ref()?.as_bytes()).unwrap();
     on_disk.map(|(_, seed, pins)| (RoundSeed::new(seed), pins))
 }
 
