@@ -56,13 +56,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError`] naming the path.
 pub fn read(path: &Path) -> Result<Option<Secret>, FileError> {
-    let open = || {
+    let open = || -> io::Result<Secret> {
         let mut file = File::open(path)?;
-        let len = file.metadata()?.len() as usize;
-        // One buffer from the beginning: one that grew would leave copies behind. One byte more, to see the end.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(len + 1));
-        let read = file.by_ref().take(len as u64 + 1).read_to_end(&mut bytes)?;
-        if read == len { Ok(bytes.into()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        // One buffer from the beginning: one that grew would leave copies behind.
+        let mut bytes = Zeroizing::new(vec![0; file.metadata()?.len() as usize]);
+        file.read_exact(&mut bytes)?;
+        Ok(bytes.into())
     };
     match open() {
         Ok(secret) => Ok(Some(secret)),
