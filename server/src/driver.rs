@@ -407,6 +407,7 @@ impl Driver {
                 Event::Counted(round, client, have, wanted) => {
                     info!(%round, %client, have, wanted, "update counted");
                 }
+                Event::Judged(round, client, verdict) => info!(%round, %client, %verdict, "judged"),
                 Event::Released(version, blob) => {
                     info!(%version, bytes = blob.len, sha256 = ?blob.digest, "released");
                 }

@@ -18,9 +18,6 @@ use crate::files;
 use crate::privacy;
 use crate::store::{Change, Key, Store, Table};
 
-/// Steps of a masked round that the store can hold.
-const STEPS: u8 = 3;
-
 /// Releases and rounds of one federation.
 pub struct History {
     store: Arc<Store>,
@@ -53,12 +50,12 @@ impl History {
                         .push(Change::Put(Key::number(Table::Rounds, record.round.0), wire::to_disk(record)));
                     let (round, outcome) = (record.round, outcome(&record.outcome));
                     changes.push(self.audit.line(now, AuditEvent::RoundEnded { round, outcome }));
-                    changes.extend((0..STEPS).map(|step| Change::Delete(Key::new(Table::Masked, [step]))));
+                    let steps = self.store.keys(Table::Masked)?;
+                    changes.extend(steps.into_iter().map(|key| Change::Delete(Key::new(Table::Masked, key))));
                 }
                 Record::Privacy(entry) => changes.push(privacy::change(entry)),
-                Record::Masked(round, step) => {
-                    let key = Key::new(Table::Masked, [step.step()]);
-                    changes.push(Change::Put(key, wire::to_disk(&(round, step))));
+                Record::Masked(round, group, step) => {
+                    changes.push(Change::Put(step_key(*group, step.step()), wire::to_disk(&(round, step))));
                 }
             }
         }
@@ -113,7 +110,7 @@ impl History {
         for (key, bytes) in self.store.table(Table::Masked)? {
             let damaged = |why| self.store.damaged(&Key::new(Table::Masked, &key), &why);
             let (round, step): (Round, Masked) = wire::from_disk(&bytes).map_err(damaged)?;
-            snapshot.apply(Record::Masked(round, step));
+            snapshot.apply(Record::Masked(round, group_of(&key), step));
         }
         Ok(snapshot)
     }
@@ -194,6 +191,19 @@ impl History {
         };
         Ok(RequestError::NoRelease { wanted, kept })
     }
+}
+
+/// Where a step of a masked round's group is: in the order of steps, then of groups. The first group has the step alone.
+fn step_key(group: u32, step: u8) -> Key {
+    match group {
+        0 => Key::new(Table::Masked, [step]),
+        _ => Key::new(Table::Masked, [&[step][..], &group.to_be_bytes()].concat()),
+    }
+}
+
+/// The group of a key of [`step_key`].
+fn group_of(key: &[u8]) -> u32 {
+    key.last_chunk().filter(|_| key.len() > 4).map_or(0, |group| u32::from_be_bytes(*group))
 }
 
 /// How a round ended, in words.

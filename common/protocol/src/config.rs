@@ -69,7 +69,8 @@ pub struct FederationConfig {
     /// How updates become one; everything but the mean has to see them, or the sums of `groups`. Default `mean`.
     pub robust: RobustConfig,
     /// Random groups into which a round's clients are dealt, each summed on its own, for `robust` to combine: the server sees
-    /// every group's sum, and a client is hidden among its group only. Default 1, one sum of everybody.
+    /// every group's sum, and a client is hidden among its group only. A masked round needs `min_reports` of three a group,
+    /// and loses a group that loses a third of its clients. Default 1, one sum of everybody.
     pub groups: u32,
     /// Seconds that a selection waits for more clients once `min_clients` are there. Default 10.
     pub selection_seconds: f64,
@@ -216,12 +217,6 @@ impl FederationConfig {
             masked: !self.danger_plain_aggregation,
         })?;
         need(
-            self.danger_plain_aggregation || self.groups == 1,
-            "groups",
-            "masked rounds have one sum in this version: groups need `danger_plain_aggregation = true`"
-                .into(),
-        )?;
-        need(
             secure.as_ref().is_none_or(|secure| secure.encoding.reduce == Reduce::None)
                 || self.strategy.extra() != Extra::Steps,
             "secure.encoding.reduce",
@@ -233,8 +228,8 @@ impl FederationConfig {
                 || (self.strategy.extra() == Extra::Nothing && self.plan.invariance.is_none()),
             "robust",
             format!(
-                "{} judges changes of weights: neither `plan.invariance` nor the strategies scaffold and fed-nova, which \
-                 send more than those, go with it",
+                "{} judges changes of weights: leave out `plan.invariance` and the strategies scaffold and fed-nova, which \
+                 send more than those, or write `robust = {{ kind = \"mean\" }}` and `groups = 1`",
                 self.robust.name()
             ),
         )?;
@@ -422,22 +417,27 @@ mod tests {
         let invariant = TrainPlan { invariance: pulled, ..TrainPlan::default() };
         let krum = RobustConfig::Krum { fraction: 0.4 };
         let median = || RobustConfig::Median {};
-        let cases: [(&str, FederationConfig); 19] = [
+        let grouped = || FederationConfig {
+            robust: median(),
+            groups: 3,
+            cohort: 9,
+            min_reports: 9,
+            min_clients: 9,
+            ..FederationConfig::default()
+        };
+        grouped().check().unwrap();
+        let private = parse("epsilon = 8.0\npopulation = 1000\nclip = { fixed = { norm = 0.5 } }\n").unwrap();
+        let cases: [(&str, FederationConfig); 23] = [
             ("robust.fraction", FederationConfig { robust: krum, ..plain() }),
             ("groups", FederationConfig { robust: median(), groups: 3, ..plain() }),
             ("groups", FederationConfig { groups: 0, ..plain() }),
             ("groups", FederationConfig { robust: median(), ..FederationConfig::default() }),
-            (
-                "groups",
-                FederationConfig {
-                    robust: median(),
-                    groups: 3,
-                    cohort: 9,
-                    min_reports: 9,
-                    min_clients: 9,
-                    ..FederationConfig::default()
-                },
-            ),
+            ("groups", FederationConfig { groups: 5, ..FederationConfig::default() }),
+            ("groups", FederationConfig { robust: median(), groups: 5, ..grouped() }),
+            ("robust", FederationConfig { plan: invariant.clone(), ..grouped() }),
+            ("robust", FederationConfig { strategy: scaffold(9), plan: sgd(0.0), ..grouped() }),
+            ("robust", FederationConfig { strategy: StrategyConfig::FedNova { rate: 1.0 }, ..grouped() }),
+            ("robust", FederationConfig { privacy: Some(private), ..grouped() }),
             ("robust", FederationConfig { robust: median(), plan: invariant.clone(), ..plain() }),
             (
                 "robust",

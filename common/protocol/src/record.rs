@@ -16,14 +16,16 @@ pub enum Record {
     Release(Release),
     /// A round: written with its release, and again when its evaluation is complete, or once if it was aborted.
     Round(RoundRecord),
-    /// How far a masked round has come: with these a server that is killed goes on with the same round, and asks nobody
-    /// for anything that it could not have asked for before. Forgotten once the round's own record is written.
-    Masked(Round, Masked),
+    /// How far one of a masked round's groups, counted from 0, has come: with these a server that is killed goes on with the
+    /// same round, and asks nobody for anything that it could not have asked for before. Forgotten once the round's own
+    /// record is written.
+    Masked(Round, u32, Masked),
     /// A line of the privacy ledger, which is written before the sum that it is about can be known.
     Privacy(ledger::Entry),
 }
 
-/// What fixes a step of a masked round, each written before anybody hears of it.
+/// What fixes a step of a group of a masked round, each written before anybody hears of it. A step is written in one flush
+/// for all groups that take it; a group that does not is out of the round.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Masked {
     /// Who takes part, as the blob that clients fetch.
@@ -50,8 +52,20 @@ impl Masked {
 pub struct Interrupted {
     /// The round.
     pub round: Round,
-    /// The steps that were fixed, in order.
-    pub steps: Vec<Masked>,
+    /// The steps of each of its groups that were fixed, in order.
+    pub groups: Vec<Vec<Masked>>,
+}
+
+impl Interrupted {
+    /// The same after `step` of a group. What does not follow from what is there is left over from another round.
+    fn apply(&mut self, group: u32, step: Masked) {
+        let (known, place) = (self.groups.len(), usize::from(step.step()));
+        match self.groups.get_mut(group as usize) {
+            Some(steps) if steps.len() == place => steps.push(step),
+            None if place == 0 && known == group as usize => self.groups.push(vec![step]),
+            _ => {}
+        }
+    }
 }
 
 /// A published global model.
@@ -198,16 +212,14 @@ impl Snapshot {
                 self.evaluating = record.evaluating.then_some(record);
             }
             Record::Privacy(entry) => self.privacy.push(entry),
-            Record::Masked(round, step) => match &mut self.masked {
-                _ if step.step() == 0 && round > self.last_round => {
-                    self.masked = Some(Interrupted { round, steps: vec![step] });
+            Record::Masked(round, group, step) => {
+                if (group, step.step()) == (0, 0) && round > self.last_round {
+                    self.masked = Some(Interrupted { round, groups: Vec::new() });
                 }
-                Some(masked) if masked.round == round && usize::from(step.step()) == masked.steps.len() => {
-                    masked.steps.push(step);
+                if let Some(masked) = self.masked.as_mut().filter(|masked| masked.round == round) {
+                    masked.apply(group, step);
                 }
-                // Left over from a round that is over or never was.
-                _ => {}
-            },
+            }
         }
     }
 }

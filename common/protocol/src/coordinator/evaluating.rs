@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::job::{Aggregate, Aggregated, Job, Total};
+use super::job::{Aggregate, Aggregated, Job};
 use super::open::Open;
 use super::phase::{Phase, Step};
+use super::total::Total;
 use super::{Coordinator, Event, Held, Output, StrategyHome};
 use crate::config::RoundConfig;
 use crate::fault::Fault;
@@ -64,11 +65,7 @@ impl Coordinator {
         let (round, opened) = (open.round, open.opened);
         let stopped = Outcome::Aborted("the server was stopped".into());
         let mut record = open.into_record(now, stopped, counted, self.bytes_down);
-        (record.examples, record.loss) = match &total {
-            Total::Plain(sum) => (sum.examples(), sum.mean_loss()),
-            Total::Clipped(sum, _) => (u64::from(sum.updates()), 0.0),
-            Total::Opened(decoded) => (decoded.examples, decoded.loss),
-        };
+        (record.examples, record.loss) = (total.examples(), total.loss());
         let norm = self.next_norm(round, &total);
         let (weights, layout, reduce) = (self.weights.bytes.clone(), self.layout(), self.config.reduce());
         self.out.push_back(Output::Run(Job::Aggregate(Aggregate {
@@ -83,7 +80,7 @@ impl Coordinator {
     }
 
     pub(super) fn aggregated(&mut self, now: Instant, done: Aggregated) {
-        let Aggregated { round, weights, blob, strategy, state, companion } = done;
+        let Aggregated { round, weights, blob, strategy, state, companion, verdicts } = done;
         self.strategy = StrategyHome::Here(strategy);
         let Phase::Aggregating(Aggregating { record, .. }) = &self.phase else { return };
         if record.round != round {
@@ -114,6 +111,9 @@ impl Coordinator {
         self.out.push_back(Output::Persist(Record::Release(release)));
         // Who is in the release is as durable as the release; the evaluation completes this record later.
         self.out.push_back(Output::Persist(Record::Round(record.clone())));
+        for (client, verdict) in verdicts {
+            self.event(Event::Judged(round, client, verdict));
+        }
         self.event(Event::Released(self.version, blob));
         if self.config.is_masked() {
             for client in &record.counted {

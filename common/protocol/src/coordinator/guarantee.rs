@@ -1,8 +1,8 @@
 //! What the federation promises about privacy, what is left of it, and what a round does to keep it.
 
-use super::job::Total;
 use super::open::Open;
 use super::phase::Phase;
+use super::total::Total;
 use super::unmasking::Unmasking;
 use super::{Coordinator, Event, Output};
 use crate::ids::{ClientId, Round, Version};
@@ -126,11 +126,7 @@ impl Coordinator {
 
     /// The clip norm after a round whose sum is `total`, if it changes.
     pub(super) fn next_norm(&self, round: Round, total: &Total) -> Option<f64> {
-        let (short, long) = match total {
-            Total::Plain(_) => return None,
-            Total::Clipped(sum, _) => (sum.short(), sum.updates() - sum.short()),
-            Total::Opened(decoded) => (decoded.updates.saturating_sub(decoded.clipped), decoded.clipped),
-        };
+        let (short, long) = total.clipped()?;
         self.guarantee.as_ref()?.after(&self.veil(round)?, short, long)
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::total::Total;
 use crate::checkpoint::{bytes_of, floats};
 use crate::encoding::{Codec, Decoded, Reduce};
 use crate::fault::Fault;
@@ -11,7 +12,7 @@ use crate::ids::{BlobId, ClientId, Round};
 use crate::packed::Packed;
 use crate::privacy::clipped::ClippedSum;
 use crate::privacy::veil::Veil;
-use crate::robust::{Gather, Gathered};
+use crate::robust::{Gather, Gathered, Verdict};
 use crate::secagg;
 use crate::strategy::Strategy;
 use crate::update::UpdateLayout;
@@ -48,16 +49,6 @@ pub(super) enum Tally {
     Masked(Packed),
 }
 
-/// What a round's updates come to.
-pub(super) enum Total {
-    /// Updates of a plain round, or their sum.
-    Plain(Gather),
-    /// The sum of clipped updates, and what hides people in it.
-    Clipped(ClippedSum, Veil),
-    /// What was in the sum of a masked one.
-    Opened(Decoded),
-}
-
 /// One update on its way into the sum; it owns the sum meanwhile.
 pub struct Add {
     pub(super) round: Round,
@@ -78,9 +69,10 @@ pub struct Added {
     pub(super) outcome: Result<(), Fault>,
 }
 
-/// A masked sum and what removes its masks.
+/// A masked sum of a group and what removes its masks.
 pub struct Unmask {
     pub(super) round: Round,
+    pub(super) group: u32,
     pub(super) opener: Opener,
     pub(super) sum: Packed,
 }
@@ -93,18 +85,25 @@ pub(super) struct Opener {
     pub(super) veil: Option<Veil>,
 }
 
-/// The masked sum again, what was in it, and who revealed something that was not its share.
+/// The masked sum again, and what was in it.
 pub struct Unmasked {
     pub(super) round: Round,
+    pub(super) group: u32,
     /// As it was: another try may have more shares.
     pub(super) sum: Packed,
-    pub(super) outcome: Result<Opened, Fault>,
+    pub(super) outcome: Result<Revelation, Fault>,
 }
 
-/// What was in a masked sum.
-pub(super) struct Opened {
+/// What was in a masked sum, and who revealed something that was not its share.
+pub(super) struct Revelation {
     pub(super) decoded: Decoded,
     pub(super) liars: Vec<ClientId>,
+}
+
+/// What a group of a masked round said together.
+pub(super) struct GroupSum {
+    pub(super) members: Vec<ClientId>,
+    pub(super) decoded: Decoded,
 }
 
 /// A sum on its way to a release.
@@ -126,6 +125,7 @@ pub struct Aggregated {
     pub(super) strategy: Box<dyn Strategy>,
     pub(super) state: Bytes,
     pub(super) companion: Option<(BlobId, Bytes)>,
+    pub(super) verdicts: Vec<(ClientId, Verdict)>,
 }
 
 impl Job {
@@ -156,13 +156,13 @@ impl Add {
 
 impl Unmask {
     fn run(self) -> Unmasked {
-        let Self { round, opener, sum } = self;
-        Unmasked { round, outcome: opener.open(sum.clone()), sum }
+        let Self { round, group, opener, sum } = self;
+        Unmasked { round, group, outcome: opener.open(sum.clone()), sum }
     }
 }
 
 impl Opener {
-    fn open(self, mut sum: Packed) -> Result<Opened, Fault> {
+    fn open(self, mut sum: Packed) -> Result<Revelation, Fault> {
         let Self { unmask, codec, veil } = self;
         let liars = unmask.run(&mut sum)?.liars;
         let survivors = unmask.survivors.len();
@@ -171,21 +171,17 @@ impl Opener {
             None => codec.decode(&sum, survivors),
         };
         let decoded = decoded.map_err(|error| Fault::Malformed(error.to_string()))?;
-        Ok(Opened { decoded, liars: liars.into_iter().map(|i| unmask.roster.client(i).clone()).collect() })
+        Ok(Revelation {
+            decoded,
+            liars: liars.into_iter().map(|i| unmask.roster.client(i).clone()).collect(),
+        })
     }
 }
 
 impl Aggregate {
     fn run(self) -> Aggregated {
         let Self { round, total, weights, layout, reduce, mut strategy } = self;
-        let (mean, updates, weight) = match total {
-            Total::Plain(gather) => {
-                let Gathered { mean, updates, weight, verdicts: _ } = gather.finish();
-                (mean, updates, weight)
-            }
-            Total::Clipped(sum, veil) => (sum.veiled(&veil), sum.updates(), u64::from(sum.updates())),
-            Total::Opened(decoded) => (decoded.mean, decoded.updates, decoded.weight),
-        };
+        let Gathered { mean, updates, weight, verdicts } = total.combine();
         let mut next = floats(&weights);
         strategy.step(&mut next, &layout.mean(&mean, updates));
         let reduced = reduce != Reduce::None;
@@ -194,7 +190,7 @@ impl Aggregate {
         let companion = companion.map(|bytes| (BlobId::of(&bytes), bytes));
         let weights = Bytes::from(bytes_of(&next));
         let state = pack(&strategy.state());
-        Aggregated { round, blob: BlobId::of(&weights), weights, strategy, state, companion }
+        Aggregated { round, blob: BlobId::of(&weights), weights, strategy, state, companion, verdicts }
     }
 }
 

@@ -1,17 +1,17 @@
 //! Keying: clients train, and say that they are done with the keys that they will mask with.
 //!
-//! Who is here in time is the roster of the round. It is fixed, written down and named by its digest before anybody
-//! shares a secret, so nobody can be shown another one.
+//! Who is here in time is the roster of the round, or, in a round of groups, on the roster of one of them. It is fixed,
+//! written down and named by its digest before anybody shares a secret, so nobody can be shown another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::masks::Masks;
 use super::open::Open;
 use super::phase::{Phase, Step};
-use super::{Coordinator, Event, Output};
+use super::{Coordinator, Event};
 use crate::fault::Fault;
 use crate::ids::{ClientId, Digest, Round};
-use crate::record::{Masked, Record};
+use crate::record::Masked;
 use crate::secagg::{Member, Roll, Roster, Violation};
 use crate::time::Instant;
 
@@ -113,19 +113,23 @@ impl Coordinator {
         }
         let late: Vec<ClientId> = open.dropped.keys().cloned().collect();
         self.dismiss(open.round, late.iter());
-        let roster = Roster::new(open.round, promise, ready.into_values().collect());
-        match roster.and_then(|roster| self.masks(roster)) {
-            Ok(masks) => {
-                let fixed = Masked::Roster(masks.blob().bytes.clone());
-                self.out.push_back(Output::Persist(Record::Masked(open.round, fixed)));
-                Step::Go(self.share(now, open, masks))
+        let rosters = self.deal(open.round, promise, ready.into_values().collect());
+        let mask = |(group, roster)| self.masks(group, roster);
+        let groups: Result<Vec<Masks>, Fault> =
+            rosters.and_then(|rosters| (0..).zip(rosters).map(mask).collect());
+        Step::Go(match groups {
+            Ok(groups) => {
+                for masks in &groups {
+                    self.fix(open.round, masks, Masked::Roster(masks.blob().bytes.clone()));
+                }
+                self.share(now, open, groups)
             }
-            Err(fault) => Step::Go(self.abort(now, open, Vec::new(), &fault.to_string())),
-        }
+            Err(fault) => self.abort(now, open, Vec::new(), &fault.to_string()),
+        })
     }
 
-    /// The masks of a roster, empty-handed.
-    pub(super) fn masks(&self, roster: Roster) -> Result<Masks, Fault> {
+    /// The masks of a group with this roster, empty-handed.
+    pub(super) fn masks(&self, group: u32, roster: Roster) -> Result<Masks, Fault> {
         let malformed = |why: String| Fault::Malformed(why);
         let secure = self.secure().ok_or_else(|| malformed("the rounds are plain ones".into()))?;
         let public = secure.public(self.round_seed(roster.round()).number());
@@ -134,6 +138,6 @@ impl Coordinator {
         let codec = secure.codec(layout, roster.size(), &public, favourites.as_deref());
         let codec = codec.map_err(|error| malformed(error.to_string()))?;
         let parameters = secure.parameters(roster.size());
-        Ok(Masks::new(roster, parameters, codec))
+        Ok(Masks::new(group, roster, parameters, codec))
     }
 }

@@ -1,4 +1,4 @@
-//! What the server knows of the masks of a round: who is in it, and what it has carried without being able to open it.
+//! What the server knows of the masks of a group: who is in it, and what it has carried without being able to open it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use crate::privacy::veil::Veil;
 use crate::secagg::session::confirmation;
 use crate::secagg::{Graph, Parameters, Revealed, Roll, Roster, SealedShare, Signature, Subset};
 
-/// The masks of one round.
+/// The masks of one group of a round; of everybody, where there are no groups.
 pub(super) struct Masks {
+    group: u32,
     roster: Roster,
     blob: Held,
     parameters: Parameters,
@@ -27,9 +28,10 @@ pub(super) struct Masks {
 }
 
 impl Masks {
-    pub(super) fn new(roster: Roster, parameters: Parameters, codec: Codec) -> Self {
+    pub(super) fn new(group: u32, roster: Roster, parameters: Parameters, codec: Codec) -> Self {
         let graph = Graph::new(&parameters, roster.digest());
         Self {
+            group,
             blob: Held::new(roster.to_bytes().into()),
             present: Subset::none(roster.size()),
             shares: BTreeMap::new(),
@@ -38,6 +40,11 @@ impl Masks {
             parameters,
             roster,
         }
+    }
+
+    /// Which of the round's groups it is, counted from 0.
+    pub(super) fn group(&self) -> u32 {
+        self.group
     }
 
     /// The roster, as clients fetch it.

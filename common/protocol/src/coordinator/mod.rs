@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, Round, Version};
 use crate::message::{Assignment, CHUNK, PROTOCOL, Role, ToClient, ToServer};
 use crate::record::{Outcome, Record, Release, RoundRecord, Seen, Snapshot};
+use crate::robust::Verdict;
 use crate::secagg::Roll;
 use crate::seed::{Label, Seed};
 use crate::strategy::Strategy;
@@ -22,22 +23,28 @@ use crate::update::{Sections, UpdateLayout};
 
 mod collecting;
 mod evaluating;
+mod groups;
 mod guarantee;
 mod job;
 mod keying;
 mod masks;
 mod open;
+mod opening;
 mod phase;
 mod resume;
 mod selecting;
 mod sharing;
+mod total;
 mod unmasking;
+mod uploads;
 
 use evaluating::Evaluating;
 use guarantee::Guarantee;
 pub use job::{Job, JobResult};
+use masks::Masks;
 use open::Open;
 use phase::{Phase, Step};
+use uploads::Offer;
 
 /// What happens to a coordinator.
 #[derive(Debug)]
@@ -95,6 +102,8 @@ pub enum Event {
     Unmasking(Round, usize),
     /// An update is in the sum: the round, the client, how many there are, how many are wanted.
     Counted(Round, ClientId, usize, usize),
+    /// A robust rule did not take a client's update at face value, or that of its group.
+    Judged(Round, ClientId, Verdict),
     /// A new global model.
     Released(Version, BlobId),
     /// A round ended.
@@ -308,7 +317,7 @@ impl Coordinator {
             }
             (_, Peer::New) => Err(Fault::Unsolicited("a message before checking in")),
             (ToServer::Fetch { digest, offset }, _) => {
-                let roster = self.phase.masked().map(|(_, masks)| masks.blob());
+                let roster = self.phase.masks(client).map(Masks::blob);
                 let all = [&self.weights, &self.foundation].into_iter().chain(&self.companion).chain(roster);
                 let held = all.into_iter().find(|held| held.id.digest == digest);
                 let bytes = held.map(|held| held.bytes.clone()).ok_or(Fault::NoSuchBlob)?;
@@ -326,7 +335,7 @@ impl Coordinator {
             (ToServer::Confirm { round, signature }, _) => self.confirmed(client, round, signature),
             (ToServer::Revealed { round, shares }, _) => self.revealed(client, round, shares),
             (ToServer::Offer { round, update, visible }, _) => {
-                self.offered(client, round, collecting::Offer { update, visible })
+                self.offered(client, round, Offer { update, visible })
             }
             (ToServer::Part { round, offset, bytes }, _) => self.part(now, client, round, offset, &bytes),
             (ToServer::Decline { round, reason }, _) => self.declined(client, round, &reason),
@@ -355,7 +364,7 @@ impl Coordinator {
     fn finished(&mut self, now: Instant, result: JobResult) {
         match result {
             JobResult::Added(added) => self.added(now, added),
-            JobResult::Unmasked(unmasked) => self.unmasked(now, unmasked),
+            JobResult::Unmasked(unmasked) => self.unmasked(unmasked),
             JobResult::Aggregated(aggregated) => self.aggregated(now, aggregated),
         }
     }
@@ -395,7 +404,7 @@ impl Coordinator {
                 let (open, counted, _) = collecting.finish();
                 self.abort(now, open, counted, WHY);
             }
-            Phase::Unmasking(unmasking) => drop(self.abort_unmasking(now, *unmasking, WHY)),
+            Phase::Unmasking(unmasking) => drop(self.abort_unmasking(now, unmasking, WHY)),
             Phase::Aggregating(aggregating) => self.persist_round(aggregating.record),
             Phase::Evaluating(evaluating) => self.persist_round(evaluating.record),
             Phase::Idle(_) | Phase::Selecting(_) | Phase::Finished => {}

@@ -1,13 +1,14 @@
 //! A phase is a type: what is true of a round at a moment is what its phase holds, and leaving it drops that.
 
-use super::collecting::Collecting;
 use super::evaluating::{Aggregating, Evaluating};
+use super::groups;
 use super::keying::Keying;
 use super::masks::Masks;
 use super::open::Open;
 use super::selecting::Selecting;
 use super::sharing::Sharing;
 use super::unmasking::Unmasking;
+use super::uploads::Collecting;
 use crate::config::RoundConfig;
 use crate::ids::ClientId;
 use crate::time::Instant;
@@ -32,8 +33,8 @@ pub(super) enum Phase {
     Sharing(Sharing),
     /// Clients upload; in a plain round they train first.
     Collecting(Collecting),
-    /// Survivors reveal what removes the masks of the sum.
-    Unmasking(Box<Unmasking>),
+    /// Survivors reveal what removes the masks of the sums.
+    Unmasking(Unmasking),
     /// The sum becomes a release.
     Aggregating(Aggregating),
     /// Clients score the release.
@@ -69,12 +70,24 @@ impl Phase {
         }
     }
 
-    /// The masked round that is open, once its roster is fixed.
-    pub(super) fn masked(&self) -> Option<(&Open, &Masks)> {
+    /// The masked round that is open, once its rosters are fixed.
+    pub(super) fn masked(&self) -> Option<&Open> {
         match self {
-            Self::Sharing(sharing) => Some((&sharing.open, &sharing.masks)),
-            Self::Collecting(collecting) => Some((&collecting.open, collecting.masks.as_ref()?)),
-            Self::Unmasking(unmasking) => Some((&unmasking.open, &unmasking.masks)),
+            Self::Sharing(sharing) => Some(&sharing.open),
+            Self::Collecting(collecting) => (!collecting.is_plain()).then_some(&collecting.open),
+            Self::Unmasking(unmasking) => Some(&unmasking.open),
+            _ => None,
+        }
+    }
+
+    /// The masks of the group of that round that a client is in.
+    pub(super) fn masks(&self, client: &ClientId) -> Option<&Masks> {
+        match self {
+            Self::Sharing(sharing) => groups::of(sharing.groups.iter(), client),
+            Self::Collecting(collecting) => groups::of(collecting.groups(), client),
+            Self::Unmasking(unmasking) => {
+                groups::of(unmasking.groups.iter().map(|group| &group.masks), client)
+            }
             _ => None,
         }
     }

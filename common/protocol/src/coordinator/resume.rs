@@ -5,10 +5,10 @@
 
 use super::Coordinator;
 use super::open::Open;
+use super::opening::Opening;
 use super::phase::Phase;
 use super::unmasking::Unmasking;
 use crate::fault::Fault;
-use crate::ids::ClientId;
 use crate::record::{Interrupted, Masked};
 use crate::secagg::Roster;
 use crate::time::Instant;
@@ -27,31 +27,52 @@ impl Coordinator {
 
     fn again(&mut self, open: &mut Open, masked: Interrupted) -> Result<Phase, Fault> {
         let start = Instant::default();
-        let mut steps = masked.steps.into_iter();
-        let Some(Masked::Roster(bytes)) = steps.next() else {
-            return Err(Fault::Malformed("no roster was written".into()));
-        };
-        let roster = Roster::from_bytes(&bytes)?;
-        open.cohort = roster.members().iter().map(|member| member.client.clone()).collect();
-        if *roster.assignment() != self.promise(masked.round) {
+        let mut groups = Vec::new();
+        for (number, steps) in (0..).zip(masked.groups) {
+            let mut steps = steps.into_iter();
+            let Some(Masked::Roster(bytes)) = steps.next() else {
+                return Err(Fault::Malformed("no roster was written".into()));
+            };
+            groups.push((number, Roster::from_bytes(&bytes)?, steps));
+        }
+        let members = groups.iter().flat_map(|(_, roster, _)| roster.members());
+        open.cohort = members.map(|member| member.client.clone()).collect();
+        open.cohort.sort();
+        let promise = self.promise(masked.round);
+        let same = groups.iter().all(|(_, roster, _)| *roster.assignment() == promise);
+        if !same || groups.len() != self.config.groups {
             return Err(Fault::Malformed("the configuration or the model is another one now".into()));
         }
-        let mut masks = self.masks(roster)?;
         let mut open = || std::mem::replace(open, Open::new(masked.round, Vec::new(), start));
-        let Some(Masked::Shares(shares)) = steps.next() else {
-            return Ok(self.share(start, open(), masks));
-        };
-        masks.resume(shares);
-        let Some(Masked::Survivors(survivors, sum)) = steps.next() else {
-            return Ok(self.collect(start, open(), masks));
-        };
-        let sum = masks.read_sum(&sum)?;
-        let counted: Vec<ClientId> = masks.clients(&survivors);
-        let deadline = start + self.config.patience;
+        let mut rosters = Vec::new();
+        let mut shared = Vec::new();
+        let mut survived = Vec::new();
+        for (group, roster, mut steps) in groups {
+            let mut masks = self.masks(group, roster)?;
+            match (steps.next(), steps.next()) {
+                (Some(Masked::Shares(shares)), Some(Masked::Survivors(survivors, sum))) => {
+                    masks.resume(shares);
+                    let sum = masks.read_sum(&sum)?;
+                    survived.push(Opening::new(masks, survivors, sum));
+                }
+                (Some(Masked::Shares(shares)), _) => {
+                    masks.resume(shares);
+                    shared.push(masks);
+                }
+                _ => rosters.push(masks),
+            }
+        }
+        // What only some groups have come to, the others were left out of.
+        if survived.is_empty() && shared.is_empty() {
+            return Ok(self.share(start, open(), rosters));
+        }
+        if survived.is_empty() {
+            return Ok(self.collect(start, open(), shared));
+        }
+        let (groups, deadline) = (survived, start + self.config.patience);
         // Shares may have been asked for: what is set aside for this round stays so.
         let reservation =
             self.set_aside(masked.round).map_err(|refusal| Fault::Malformed(refusal.to_string()))?;
-        let unmasking = Unmasking::new(open(), masks, counted, sum, deadline).costing(reservation, true);
-        Ok(Phase::Unmasking(Box::new(unmasking)))
+        Ok(Phase::Unmasking(Unmasking { open: open(), groups, deadline, reservation, asked: true }))
     }
 }

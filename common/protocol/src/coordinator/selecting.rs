@@ -2,11 +2,11 @@
 
 use rand::seq::SliceRandom;
 
-use super::collecting::Collecting;
 use super::job::Tally;
 use super::keying::Keying;
 use super::open::Open;
 use super::phase::{Phase, Step};
+use super::uploads::Collecting;
 use super::{Coordinator, Event, Peer};
 use crate::config::RoundConfig;
 use crate::ids::{ClientId, Round};

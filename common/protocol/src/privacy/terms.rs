@@ -52,7 +52,7 @@ pub(crate) fn check(federation: &FederationConfig, privacy: &PrivacyConfig) -> R
     need(
         federation.robust.is_mean() && federation.groups == 1,
         "robust",
-        "noise is planned for one sum of everybody: robust rules and `groups` have no guarantee beside `privacy`",
+        "noise is planned for one sum of everybody: leave out `robust` and `groups`, or `privacy`",
     )?;
     need(
         federation.weighting == Weighting::Uniform,

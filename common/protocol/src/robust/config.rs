@@ -101,6 +101,9 @@ impl Voters {
     }
 }
 
+/// Fewest votes among which one liar is outvoted.
+const FEWEST: usize = 3;
+
 /// Of `clients`, how many may lie.
 pub(super) fn lying(fraction: f64, clients: usize) -> usize {
     // .07 times 100 is a little more than 7.
@@ -152,6 +155,15 @@ impl RobustConfig {
         }
     }
 
+    /// How many it needs at least where there are `votes`.
+    pub fn least(&self, votes: usize) -> usize {
+        match *self {
+            Self::Mean {} => 1,
+            Self::Krum { fraction } | Self::MultiKrum { fraction } => 2 * lying(fraction, votes) + 3,
+            _ => FEWEST,
+        }
+    }
+
     /// Refuses what cannot work among these voters.
     ///
     /// # Errors
@@ -162,7 +174,7 @@ impl RobustConfig {
         let (Self::Krum { fraction } | Self::MultiKrum { fraction }) = *self else { return Ok(()) };
         for votes in voters.votes() {
             let lying = lying(fraction, votes);
-            let needed = 2 * lying + 3;
+            let needed = self.least(votes);
             if votes < needed {
                 let (name, whose) = (self.name(), if voters.groups > 1 { "groups" } else { "updates" });
                 let why =
@@ -210,15 +222,27 @@ impl RobustConfig {
             (_, 1) if masked => refuse(
                 "groups",
                 format!(
-                    "{} looks at updates, which masks hide: write `groups = 5` or so to let the server see the sums of \
-                     groups, or `robust = {{ kind = \"mean\" }}`",
-                    self.name()
+                    "{} looks at updates, which masks hide: write `groups = 5` and `min_reports = {}`, or more, to let \
+                     the server see the sums of groups, or `robust = {{ kind = \"mean\" }}`",
+                    self.name(),
+                    5 * SMALLEST
                 ),
             ),
             (_, 1) => Ok(()),
             (_, _) if least / groups < SMALLEST => refuse(
                 "groups",
-                format!("{groups} groups of {least} clients have fewer than {SMALLEST} in one of them"),
+                format!(
+                    "{groups} groups of {least} clients have fewer than {SMALLEST} in one of them: raise `min_reports` to \
+                     {} or make fewer groups",
+                    groups * SMALLEST
+                ),
+            ),
+            (_, _) if masked && groups < FEWEST => refuse(
+                "groups",
+                format!(
+                    "{} of {groups} sums cannot tell which one is the liar's: write `groups = {FEWEST}` or more",
+                    self.name()
+                ),
             ),
             (_, _) => Ok(()),
         }
@@ -304,6 +328,7 @@ mod tests {
             ("`robust.factor`", RobustConfig::NormClip { factor: 0.0 }, plain(9..=9)),
             ("`groups`", RobustConfig::Median {}, Voters { groups: 0, ..plain(9..=9) }),
             ("`groups`", RobustConfig::Median {}, masked(1)),
+            ("`groups`", RobustConfig::Median {}, masked(2)),
             ("`groups`", RobustConfig::Median {}, masked(8)),
             ("`groups`", RobustConfig::default(), masked(5)),
             ("`robust`", trust.clone(), masked(5)),
@@ -314,6 +339,9 @@ mod tests {
             assert!(error.starts_with(key), "{rule:?} among {voters:?}: {error}");
         }
         RobustConfig::Median {}.check(&masked(5)).unwrap();
+        let advice = RobustConfig::Median {}.check(&masked(1)).unwrap_err().to_string();
+        assert!(advice.contains("`groups = 5` and `min_reports = 15`"), "{advice}");
+        RobustConfig::Median {}.check(&Voters { reports: 15..=15, groups: 5, masked: true }).unwrap();
         RobustConfig::default().check(&masked(1)).unwrap();
     }
 }

@@ -126,7 +126,7 @@ impl Kept {
             groups::group_mean(&members)
         };
         let means: Vec<groups::GroupMean> = dealt.iter().map(mean).collect();
-        groups::combine(&*self.rule, &means)
+        groups::combine(&*self.rule, means)
     }
 }
 

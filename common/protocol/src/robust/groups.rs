@@ -56,9 +56,11 @@ pub fn partition(
 
 /// The groups' means under a rule; of one group its mean, whatever the rule. A verdict on a group is one on each of its
 /// members.
-pub fn combine(rule: &dyn RobustRule, groups: &[GroupMean]) -> Combined {
-    if let [only] = groups {
-        return Combined { update: only.mean.clone(), verdicts: Vec::new() };
+pub fn combine(rule: &dyn RobustRule, mut groups: Vec<GroupMean>) -> Combined {
+    if groups.len() == 1
+        && let Some(only) = groups.pop()
+    {
+        return Combined { update: only.mean, verdicts: Vec::new() };
     }
     // A group goes by its first member, whom no other group has.
     let named = groups.iter().filter_map(|group| Some((group.members.first()?, group)));
@@ -135,14 +137,14 @@ mod tests {
         let updates: Vec<(u32, &[f32])> = values.iter().map(|v| (2, std::slice::from_ref(v))).collect();
         let round = round(&updates);
         let updates = round.updates();
-        let whole = [group_mean(&updates)];
-        assert_eq!(whole[0].weight, 18);
-        assert_eq!(combine(&Median, &whole).update, whole[0].mean);
+        let whole = group_mean(&updates);
+        assert_eq!(whole.weight, 18);
+        assert_eq!(combine(&Median, vec![whole.clone()]).update, whole.mean);
 
         let groups: Vec<GroupMean> = updates.chunks(3).map(group_mean).collect();
         assert_eq!(groups[0].mean, [2.0]);
-        assert_eq!(combine(&Median, &groups).update, [2.0]);
-        let Combined { update, verdicts } = combine(&MultiKrum { fraction: 0.3 }, &groups);
+        assert_eq!(combine(&Median, groups.clone()).update, [2.0]);
+        let Combined { update, verdicts } = combine(&MultiKrum { fraction: 0.3 }, groups);
         assert_eq!(update, [2.0]);
         assert_eq!(
             verdicts.iter().map(|(client, _)| client.clone()).collect::<Vec<_>>(),
