@@ -306,6 +306,32 @@ mod tests {
     }
 
     #[test]
+    fn an_open_masked_round_goes_on_group_by_group_and_is_forgotten_at_its_end() {
+        let world = World::new();
+        world.open().snapshot(&world.path, TrainableSet::Full).unwrap();
+        let roster = |group: u32| Masked::Roster(Bytes::from(vec![group as u8; 3]));
+        let shares = || Masked::Shares(BTreeMap::new());
+        let written = |records: &[Record]| {
+            world.open().persist(records, 0).unwrap();
+            world.open().snapshot(&world.path, TrainableSet::Full).unwrap().masked
+        };
+        // More groups than a byte can count; of the first and the last one more is known.
+        let rosters: Vec<Record> =
+            (0..300).map(|group| Record::Masked(Round(1), group, roster(group))).collect();
+        let open = written(&rosters).unwrap();
+        let expected: Vec<Vec<Masked>> = (0..300).map(|group| vec![roster(group)]).collect();
+        assert_eq!((open.round, &open.groups), (Round(1), &expected));
+        let open = written(&[0, 299].map(|group| Record::Masked(Round(1), group, shares()))).unwrap();
+        let steps: Vec<usize> = open.groups.iter().map(Vec::len).collect();
+        assert!(steps[0] == 2 && steps[299] == 2 && steps[1..299].iter().all(|steps| *steps == 1));
+        // The first group, which is the only one of a round without groups, has the step alone for a name.
+        let keys = world.open().store.keys(Table::Masked).unwrap();
+        assert_eq!((keys.len(), &keys[0], &keys[300]), (302, &vec![0], &vec![1]));
+        assert_eq!(written(&[round(1, Outcome::Aborted("too few".into()))]), None);
+        assert!(world.open().store.keys(Table::Masked).unwrap().is_empty());
+    }
+
+    #[test]
     fn the_privacy_ledger_goes_on_where_it_was() {
         let world = World::new();
         world.open().snapshot(&world.path, TrainableSet::Full).unwrap();

@@ -427,7 +427,7 @@ mod tests {
         };
         grouped().check().unwrap();
         let private = parse("epsilon = 8.0\npopulation = 1000\nclip = { fixed = { norm = 0.5 } }\n").unwrap();
-        let cases: [(&str, FederationConfig); 23] = [
+        let cases: [(&str, FederationConfig); 24] = [
             ("robust.fraction", FederationConfig { robust: krum, ..plain() }),
             ("groups", FederationConfig { robust: median(), groups: 3, ..plain() }),
             ("groups", FederationConfig { groups: 0, ..plain() }),

@@ -14,8 +14,9 @@ pub struct PoisoningConfig {
     /// Parts of the training people that lie, above 0 to .5; none of them is always part of the table, once for each rule.
     /// Default .1, .2, .3.
     pub fractions: Vec<f64>,
-    /// Rules: values of `federation.robust`, each with its own `groups` if it is to see the sums of groups only. The client
-    /// that `fl-trust` trusts is an honest one of each fold, whatever the name here. Default `mean` and `median`.
+    /// Rules: values of `federation.robust`, each with its own `groups` if it is to see the sums of groups only, as it has to
+    /// in masked rounds. The client that `fl-trust` trusts is an honest one of each fold, whatever the name here. Default
+    /// `mean` and `median`.
     pub rules: Vec<Defence>,
     /// Attacks: as in `[attack]`, without a fraction. Default `sign-flip`.
     pub attacks: Vec<Attack>,
@@ -27,7 +28,7 @@ pub struct Defence {
     /// The rule.
     #[serde(flatten)]
     pub rule: RobustConfig,
-    /// `federation.groups`. Default 1: every update.
+    /// `federation.groups`. Default 1: every update, or the one sum of a masked round.
     #[serde(default = "one")]
     pub groups: u32,
 }
@@ -125,6 +126,17 @@ mod tests {
         let scenario = Scenario::from_text(&(BASE.to_owned() + rules)).unwrap();
         let names: Vec<String> = scenario.poisoning.unwrap().rules.iter().map(Defence::name).collect();
         assert_eq!(names, ["mean", "median of 5 groups"]);
+    }
+
+    #[test]
+    fn in_masked_rounds_poisoning_is_studied_over_groups() {
+        let masked = BASE.replace("danger_plain_aggregation = true\n", "");
+        let rules = |groups: &str| {
+            format!("{masked}[poisoning]\nrules = [{{ kind = 'mean' }}, {{ kind = 'median'{groups} }}]\n")
+        };
+        Scenario::from_text(&rules(", groups = 5")).unwrap();
+        let error = Scenario::from_text(&rules("")).unwrap_err().to_string();
+        assert!(error.contains("`poisoning.rules`: median: ") && error.contains("`groups = 5`"), "{error}");
     }
 
     #[test]

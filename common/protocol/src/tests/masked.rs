@@ -148,7 +148,7 @@ fn undisturbed() -> (Vec<Record>, usize, usize) {
     (releases, world.flushes, bustles)
 }
 
-fn releases(world: &World) -> Vec<Record> {
+pub(super) fn releases(world: &World) -> Vec<Record> {
     world.disk.iter().filter(|record| matches!(record, Record::Release(_))).cloned().collect()
 }
 

@@ -1,6 +1,7 @@
 //! The two machines in a world of virtual time, without a network, a disk or a clock.
 
 mod federation;
+mod grouped;
 mod malice;
 mod masked;
 mod peers;

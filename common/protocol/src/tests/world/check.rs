@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::hands::Arithmetic;
-use super::{SEED, World};
+use super::{SEED, World, boosted};
 use crate::checkpoint::{bytes_of, floats};
 use crate::encoding::{Codec, Contribution, Encoded, Reduce};
 use crate::ids::{BlobId, ClientId, Round, Version};
@@ -20,6 +20,7 @@ use crate::privacy::planning::Plan;
 use crate::privacy::terms::Terms;
 use crate::privacy::veil::{Source, Veil};
 use crate::record::{Masked, Outcome, Record, RoundRecord};
+use crate::robust::{self, groups::GroupMean};
 use crate::secagg::{Roster, SealedShare};
 use crate::secure::{ClientNoise, SecurePlan};
 use crate::seed::{Label, Seed};
@@ -39,7 +40,7 @@ impl World {
     pub(super) fn check_send(&self, message: &ToClient) {
         let steps = |wanted: Round| {
             self.disk.iter().filter_map(move |record| match record {
-                Record::Masked(round, step) if *round == wanted => Some(step),
+                Record::Masked(round, _, step) if *round == wanted => Some(step),
                 _ => None,
             })
         };
@@ -203,8 +204,8 @@ impl World {
                 let hands = Arithmetic { weights: self.weights, mood: 0 };
                 add(&mut sums[2], &hands.update(own.number(), count, None, layout.sections()).delta, 1.0);
             }
-            let (_, codec, _) = self.masked_sum(round, layout, seed, None, None).unwrap();
-            let lanes = codec.sensitivity();
+            let (_, groups) = self.masked_sums(round, layout, seed, None, None).unwrap();
+            let lanes = groups[0].codec.sensitivity();
             slack += clients * lanes.unit * (lanes.lanes as f64).sqrt();
         }
         self.left_out().iter().flatten().for_each(|rest| add(&mut sums[1], &floats(rest), 1.0));
@@ -215,30 +216,34 @@ impl World {
         self.config.clone().check().unwrap().reduce()
     }
 
-    /// The encoding of a masked round, from the roster on the disk, and nothing in it yet.
-    fn masked_sum(
+    /// The rosters of a masked round, group by group, as they are on the disk.
+    pub(in crate::tests) fn rosters(&self, round: Round) -> Vec<Roster> {
+        rosters(&self.disk, round)
+    }
+
+    /// The encodings of a masked round, from the rosters on the disk, and nothing in them yet.
+    fn masked_sums(
         &self,
         round: &RoundRecord,
         layout: UpdateLayout,
         seed: u64,
         norm: Option<f64>,
         companion: Option<&Bytes>,
-    ) -> Option<(SecurePlan, Codec, Packed)> {
+    ) -> Option<(SecurePlan, Vec<GroupSum>)> {
         let mut secure = match self.terms() {
             Some(terms) => terms.secure?,
             None => self.config.clone().check().unwrap().secure?,
         };
         secure.encoding.clip_norm = norm.unwrap_or(secure.encoding.clip_norm);
-        let rosters = self.disk.iter().filter_map(|record| match record {
-            Record::Masked(of, Masked::Roster(roster)) if *of == round.round => Some(roster),
-            _ => None,
-        });
-        let roster = Roster::from_bytes(rosters.last().expect("a-release-has-its-roster")).unwrap();
         let favourites = companion.and_then(|companion| layout.favourites(companion));
         let public = secure.public(seed);
-        let codec = secure.codec(layout, roster.size(), &public, favourites.as_deref()).unwrap();
-        let sum = Packed::zero(codec.words());
-        Some((secure, codec, sum))
+        let sum = |roster: Roster| {
+            let codec = secure.codec(layout, roster.size(), &public, favourites.as_deref()).unwrap();
+            GroupSum { sum: Packed::zero(codec.words()), codec, roster, counted: Vec::new() }
+        };
+        let sums: Vec<GroupSum> = self.rosters(round.round).into_iter().map(sum).collect();
+        assert_eq!(sums.len(), self.config.groups as usize, "a-release-has-its-rosters");
+        Some((secure, sums))
     }
 
     /// `exact-sum`: the release from the updates of exactly those who were counted, each once; and what goes beside it.
@@ -257,19 +262,23 @@ impl World {
         let mut sum = Sum::new(layout.numbers());
         let seed = Seed::from_number(SEED).derive(Label::Training, &round.round.0.to_le_bytes()).number();
         let Past { companion, mut residuals } = past;
-        let mut masked = self.masked_sum(round, layout, seed, norm, companion.as_ref());
+        let mut masked = self.masked_sums(round, layout, seed, norm, companion.as_ref());
         for client in &round.counted {
             let own = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes());
             let mine = own.number();
             let count = self.begun[&(client.clone(), round.round)];
-            let hands = Arithmetic { weights: self.weights, mood: 0 };
-            let update = hands.update(mine, count, rule.control(), layout.sections());
+            let hands = boosted(&self.boosts, client, self.weights);
+            let update = hands.hands.update(mine, count, rule.control(), layout.sections());
+            let update = hands.boost(update);
             let weight = if self.config.weighting == Weighting::Uniform { 1 } else { update.examples };
             let (examples, bytes) = (update.examples, layout.pack(update).unwrap());
             if terms.is_some() {
                 clipped.add(&bytes).unwrap();
             }
-            if let Some((secure, codec, sum)) = &mut masked {
+            if let Some((secure, groups)) = &mut masked {
+                let group = groups.iter_mut().find(|group| group.roster.index_of(client).is_some());
+                let GroupSum { codec, sum, counted, .. } = group.expect("counted-in-a-group");
+                counted.push(client.clone());
                 let residual = residuals.remove(client);
                 let residual = residual.as_deref();
                 let update = Contribution { update: &bytes, examples, loss: 1.0, evaluation: None, residual };
@@ -295,17 +304,25 @@ impl World {
             sum.add(&bytes, weight, 1.0).unwrap();
         }
         let (mean, weight) = match masked {
-            None => match terms.map(|terms| veil(&terms, round.round, version)) {
+            None => match terms.as_ref().map(|terms| veil(terms, round.round, version)) {
                 Some(veil) => (clipped.veiled(&veil), sum.examples()),
                 None => (sum.mean(), sum.examples()),
             },
-            Some((_, codec, sum)) => {
-                let survivors = round.counted.len() as u32;
-                let decoded = match terms.map(|terms| veil(&terms, round.round, version)) {
-                    Some(veil) => codec.decode_veiled(&sum, survivors, &veil).unwrap(),
-                    None => codec.decode(&sum, survivors).unwrap(),
-                };
-                (decoded.mean, decoded.weight)
+            Some((_, groups)) => {
+                let mut means = Vec::new();
+                for GroupSum { codec, sum, counted, .. } in
+                    groups.iter().filter(|one| !one.counted.is_empty())
+                {
+                    let survivors = counted.len() as u32;
+                    let decoded = match terms.as_ref().map(|terms| veil(terms, round.round, version)) {
+                        Some(veil) => codec.decode_veiled(sum, survivors, &veil).unwrap(),
+                        None => codec.decode(sum, survivors).unwrap(),
+                    };
+                    let weight = decoded.weight as u32;
+                    means.push(GroupMean { members: counted.clone(), weight, mean: decoded.mean });
+                }
+                let weight = means.iter().map(|group| u64::from(group.weight)).sum();
+                (robust::groups::combine(&*self.config.robust.build(), means).update, weight)
             }
         };
         let before = weights.to_vec();
@@ -314,6 +331,24 @@ impl World {
         let companion = layout.companion(rule.control(), &mean, weight, favourites.as_deref());
         Past { companion, residuals }
     }
+}
+
+/// The sum of one group of a masked round.
+struct GroupSum {
+    roster: Roster,
+    codec: Codec,
+    sum: Packed,
+    counted: Vec<ClientId>,
+}
+
+/// The rosters of a masked round that are on a disk, group by group.
+pub(super) fn rosters(disk: &[Record], round: Round) -> Vec<Roster> {
+    let bytes = disk.iter().filter_map(|record| match record {
+        Record::Masked(of, group, Masked::Roster(bytes)) if *of == round => Some((*group, bytes)),
+        _ => None,
+    });
+    let last: BTreeMap<_, _> = bytes.collect();
+    last.into_values().map(|bytes| Roster::from_bytes(bytes).unwrap()).collect()
 }
 
 /// What hides people in a release, made anew.

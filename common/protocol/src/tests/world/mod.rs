@@ -26,7 +26,7 @@ mod lies;
 mod witness;
 
 pub(super) use action::Action;
-use hands::{Arithmetic, foundation, remembered};
+use hands::{Arithmetic, Boosted, foundation, remembered};
 use witness::Witness;
 pub(super) use witness::{Said, secrets_on};
 
@@ -68,6 +68,8 @@ pub(super) struct World {
     pub(super) gone: BTreeSet<usize>,
     /// What the owners of hubs allow, from their next start on.
     pub(super) policy: Policy,
+    /// Who sends updates that are so many times as long as they should be.
+    pub(super) boosts: BTreeMap<ClientId, f32>,
     /// Whose uploads are under way, and how many were at most.
     uploading: BTreeSet<ClientId>,
     pub(super) most_uploads: usize,
@@ -75,6 +77,8 @@ pub(super) struct World {
     pub(super) witness: Witness,
     /// Why clients declined.
     pub(super) declined: Vec<String>,
+    /// Whose updates, or whose groups' updates, a rule did not take at face value.
+    pub(super) judged: BTreeSet<ClientId>,
     /// Whose messages the server refused.
     pub(super) blamed: BTreeSet<ClientId>,
     pub(super) disk: Vec<Record>,
@@ -98,6 +102,12 @@ pub(super) enum Dies {
     Before,
     /// All of it is; nothing that should follow has left.
     After,
+}
+
+/// A client's hands, which boost its updates if they do.
+fn boosted(boosts: &BTreeMap<ClientId, f32>, client: &ClientId, weights: usize) -> Boosted {
+    let times = boosts.get(client).copied().unwrap_or(1.0);
+    Boosted { hands: Arithmetic { weights, mood: 0 }, times }
 }
 
 /// The time since a machine started.
@@ -155,10 +165,12 @@ impl World {
             flushes: 0,
             gone: BTreeSet::new(),
             policy,
+            boosts: BTreeMap::new(),
             uploading: BTreeSet::new(),
             most_uploads: 0,
             witness: Witness::default(),
             declined: Vec::new(),
+            judged: BTreeSet::new(),
             blamed: BTreeSet::new(),
             disk: Vec::new(),
             refused: Vec::new(),
@@ -281,7 +293,7 @@ impl World {
                     hub.id
                 );
             }
-            let (trainer, roll) = (Arithmetic { weights: self.weights, mood: 0 }, self.authority.roll());
+            let (trainer, roll) = (boosted(&self.boosts, &hub.id, self.weights), self.authority.roll());
             let hands = Hands { trainer: &trainer, identity: &hub.identity, roll: &roll };
             let result = job.run(hands, needs);
             self.trained += u32::from(matches!(result, participant::JobResult::Trained(..)));
@@ -379,6 +391,9 @@ impl World {
                     self.uploading.remove(&client);
                 }
                 coordinator::Output::Event(coordinator::Event::Ended(why)) => self.ended.push(why),
+                coordinator::Output::Event(coordinator::Event::Judged(_, client, _)) => {
+                    self.judged.insert(client);
+                }
                 coordinator::Output::Event(_) => {}
                 coordinator::Output::Wait(until) => {
                     assert!(until.is_none_or(|t| t > now), "no-busy-wait: {until:?} at {now:?}");

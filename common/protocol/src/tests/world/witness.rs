@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::check::rosters;
 use crate::ids::{ClientId, Digest, Round};
 use crate::message::ToServer;
 use crate::packed::Packed;
 use crate::participant::{Job, Kept};
-use crate::record::{Masked, Record};
-use crate::secagg::{Advertisement, Revealed, Roster, RoundSecrets, RoundSeed, Share};
+use crate::record::Record;
+use crate::secagg::{Advertisement, Revealed, RoundSecrets, RoundSeed, Share};
+
 use crate::wire;
 
 /// The steps of a masked round, as clients take them.
@@ -152,11 +154,9 @@ impl Witness {
 
     /// `one-secret`: no client reveals a second share of anybody who keeps its keys.
     fn reveals(&mut self, client: &ClientId, round: Round, shares: &[Revealed], disk: &[Record]) {
-        let roster = disk.iter().rev().find_map(|record| match record {
-            Record::Masked(of, Masked::Roster(bytes)) if *of == round => Some(bytes),
-            _ => None,
-        });
-        let roster = Roster::from_bytes(roster.expect("revealed under a roster")).unwrap();
+        let mut rosters = rosters(disk, round).into_iter();
+        let roster =
+            rosters.find(|roster| roster.index_of(client).is_some()).expect("revealed under a roster");
         let mut owners = BTreeSet::new();
         for Revealed { owner, share } in shares {
             assert!(owners.insert(owner), "one-secret: {client} reveals twice of member {owner}");
