@@ -12,6 +12,7 @@
 //!   table, [`merge`] reads four stages as fewer, [`study`] is all of it, with one summary;
 //! * [`personal`] asks what is best for the same people later: the own data, everybody's, or both;
 //! * [`attack`] makes clients lie, [`poisoning`] asks what that costs under each rule that bears liars;
+//! * [`encodings`] sets the bytes of an update against what staging keeps of it;
 //! * [`probe`] tells people apart by [`regression`], [`invariance`] what it costs to prevent that;
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint
 //!   ([`model_file`]) on any folder;
@@ -25,6 +26,7 @@ pub mod bench;
 pub mod blobs;
 pub mod cli;
 pub mod cohort;
+pub mod encodings;
 pub mod evaluate;
 pub mod executor;
 pub mod federate;

@@ -27,7 +27,7 @@ use somnus_sim::start::Start;
 use somnus_sim::study;
 use somnus_sim::train::train;
 use somnus_sim::transport::Transport;
-use somnus_sim::{bench, invariance, memory};
+use somnus_sim::{bench, encodings, invariance, memory};
 
 /// Keeps a step's buffers for the next one.
 #[global_allocator]
@@ -97,6 +97,11 @@ fn study(
     if let Some(config) = scenario.poisoning.clone() {
         let findings = poisoning::run(&scenario, &config, &origin, people, means, start, Progress::new)?;
         writeln!(std::io::stdout(), "{}", poisoning::table(&findings.cells))?;
+        return report(out, findings.summary);
+    }
+    if let Some(config) = scenario.encodings.clone() {
+        let findings = encodings::run(&scenario, &config, &origin, people, means, start, Progress::new)?;
+        writeln!(std::io::stdout(), "{}", encodings::table(&findings.cells))?;
         return report(out, findings.summary);
     }
     if let Some(sweep) = scenario.invariance.clone() {

@@ -10,6 +10,7 @@ use somnus_signals::synthetic::SyntheticConfig;
 use somnus_signals::{NightRules, Task};
 
 use crate::attack::AttackConfig;
+use crate::encodings::EncodingsConfig;
 use crate::invariance::Sweep;
 use crate::network::WorldConfig;
 use crate::personal::PersonalConfig;
@@ -83,6 +84,10 @@ pub struct Scenario {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoning: Option<PoisoningConfig>,
+    /// In place of the usual table: what an update costs under each encoding, and what staging keeps of it. See
+    /// [`crate::encodings`]. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encodings: Option<EncodingsConfig>,
     /// Delays, speeds and failures.
     #[serde(default)]
     pub world: WorldConfig,
@@ -279,6 +284,9 @@ impl Scenario {
         if let Some(poisoning) = &self.poisoning {
             poisoning.check(self)?;
         }
+        if let Some(encodings) = &self.encodings {
+            encodings.check(self)?;
+        }
         self.net.check().or_else(|error| refuse("net", error.to_string()))?;
         self.world.check()?;
         // Cohort and thresholds are the fold's when everybody takes part, and so is what a robust rule needs of them.
@@ -348,6 +356,8 @@ mod tests {
             "slpdb",
             "poisoning",
             "poisoning-smoke",
+            "encoding",
+            "encoding-smoke",
         ] {
             assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
         }

@@ -417,6 +417,28 @@ fn at_most_three_bytes_a_weight_at_64_clients() {
     }
 }
 
+/// The table of `docs/protocol.md`: bytes a weight of an update of a million weights, to a cohort of 30.
+#[test]
+fn bytes_a_weight_of_every_encoding() {
+    const WEIGHTS: usize = 1_000_000;
+    const BITS: [u32; 4] = [8, 10, 12, 16];
+    let (public, layout) = (Seed::from_number(3), UpdateLayout::new(WEIGHTS, Sections::default()));
+    let a_weight = |levels_bits: u32, reduce: Reduce| {
+        let config = EncodingConfig { levels_bits, reduce, ..EncodingConfig::default() };
+        let codec = Codec::new(&config, &setup(layout, 30, &public)).unwrap();
+        format!("{:.3}", codec.bytes() as f64 / WEIGHTS as f64)
+    };
+    let cases = [
+        (Reduce::None, ["1.631", "1.882", "2.141", "2.635"]),
+        (Reduce::TopK { fraction: 0.1 }, ["0.163", "0.188", "0.214", "0.264"]),
+        (Reduce::TopK { fraction: 0.25 }, ["0.409", "0.472", "0.537", "0.661"]),
+        (Reduce::LowRank { rank: 16 }, ["0.027", "0.031", "0.035", "0.043"]),
+    ];
+    for (reduce, expected) in cases {
+        assert_eq!(BITS.map(|bits| a_weight(bits, reduce)), expected, "{reduce:?}");
+    }
+}
+
 /// Pins the format: a change here is a change of the protocol.
 #[test]
 fn golden_words() {
