@@ -7,9 +7,10 @@ use super::schedules::{ROLES, action};
 use super::world::{Action, Said, World};
 use crate::config::FederationConfig;
 use crate::encoding::{EncodingConfig, Reduce};
-use crate::ids::Version;
+use crate::ids::{Round, Version};
 use crate::message::Role;
 use crate::record::{Outcome, Record};
+use crate::robust::RobustConfig;
 use crate::secure::SecureConfig;
 use crate::strategy::StrategyConfig;
 use crate::sum::Weighting;
@@ -122,6 +123,36 @@ fn a_round_that_is_aborted_after_the_uploads_changes_no_residual() {
         world.settle();
         assert_eq!(world.server().version(), Version(3));
         check(&world);
+    }
+}
+
+/// Clients of a group that is left out after their uploads go on as if there had been no round.
+#[test]
+fn a_group_that_is_left_out_keeps_what_it_had() {
+    for reduce in WAYS {
+        let groups =
+            FederationConfig { groups: 4, robust: RobustConfig::Median {}, ..reduced(reduce, 16, 3) };
+        let mut world = World::new(FederationConfig { min_reports: 12, ..groups }, &[Role::Trains; 16], 60);
+        (0..16).for_each(|who| world.step(Action::Connect(who)));
+        bustle_until(&mut world, |world| world.server().version() == Version(1));
+        bustle_until(&mut world, phase("unmasking"));
+        let roster = &world.rosters(world.server().round())[1];
+        let lost: Vec<usize> =
+            (0..16).filter(|who| roster.index_of(&world.client(*who)).is_some()).take(2).collect();
+        let before = world.left_out();
+        lost.iter().for_each(|who| lose(&mut world, *who));
+        let second = Round(2);
+        world.settle_until(|world| world.rounds().iter().any(|round| round.round == second));
+        let counted = world.rounds()[1].counted.clone();
+        assert_eq!(counted.len(), 12, "one group of four is out");
+        for (who, before) in before.iter().enumerate() {
+            let counts = counted.contains(&world.client(who));
+            assert_eq!(world.left_out()[who] != *before, counts, "client {who} under {reduce:?}");
+        }
+        world.gone.clear();
+        world.settle();
+        assert_eq!(world.server().version(), Version(3));
+        world.check();
     }
 }
 
