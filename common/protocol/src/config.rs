@@ -62,7 +62,8 @@ pub struct FederationConfig {
     pub over_select: f64,
     /// Clients that must have checked in before a selection starts. Default 3.
     pub min_clients: u32,
-    /// Updates below which a round is aborted and its sum thrown away; at least 3 in a masked round. Default 3.
+    /// Updates below which a round is aborted and its sum thrown away; at least 3 in a masked round, and with `groups` each
+    /// needs its part of them. Default 3.
     pub min_reports: u32,
     /// How much one client weighs: `examples` or `uniform`.
     pub weighting: Weighting,

@@ -57,7 +57,8 @@ impl Kept {
 pub struct Policy {
     /// Whether the server may see this client's update by itself.
     pub danger_plain_aggregation: bool,
-    /// Fewest clients that a masked sum has to be of. At least 3: with two, each knows the other's.
+    /// Fewest clients that a masked sum has to be of, where there are groups that of its own. At least 3: with two, each knows
+    /// the other's.
     pub min_cohort: u32,
 }
 
