@@ -132,7 +132,7 @@ pub fn run(
     scenario: &Scenario,
     config: &EncodingsConfig,
     origin: &Start,
-    people: People,
+    people: &People,
     means: Means,
     start: Clock,
     progress: impl FnOnce(u64) -> Progress,
@@ -142,11 +142,11 @@ pub fn run(
     let encodings = config.all(&scenario.federation.secure.encoding);
     let mut rows = vec![("plain".to_owned(), plain)];
     rows.extend(encodings.iter().map(|encoding| (name(encoding), encoded(scenario, encoding))));
-    let progress = progress(rows.len() as u64 * steps(scenario, &people));
+    let progress = progress(rows.len() as u64 * steps(scenario, people));
     let mut summary = Summary::new(&scenario.name, scenario.task.name(), staging(scenario.task));
     let (mut cells, mut releases): (Vec<Cell>, _) = (Vec::new(), Vec::new());
     for (name, scenario) in &rows {
-        let mut found = federate(scenario, origin, &people, None, means, &progress)?;
+        let mut found = federate(scenario, origin, people, None, means, &progress)?;
         releases.append(&mut found.releases);
         let row = Row::from_seeds(name, &found.scores, BOOTSTRAP)?;
         let cell = Cell::of(&row, &found, cells.first());

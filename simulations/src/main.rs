@@ -100,7 +100,7 @@ fn study(
         return report(out, findings.summary);
     }
     if let Some(config) = scenario.encodings.clone() {
-        let findings = encodings::run(&scenario, &config, &origin, people, means, start, Progress::new)?;
+        let findings = encodings::run(&scenario, &config, &origin, &people, means, start, Progress::new)?;
         writeln!(std::io::stdout(), "{}", encodings::table(&findings.cells))?;
         return report(out, findings.summary);
     }

@@ -17,7 +17,7 @@ fn run(transport: Transport, jobs: usize) -> Findings {
     let people = People::of(&scenario, None).unwrap();
     let (config, means) = (scenario.encodings.clone().unwrap(), Means { transport, jobs });
     let hidden = |_| Progress::hidden();
-    encodings::run(&scenario, &config, &Start::Random, people, means, Instant::now(), hidden).unwrap()
+    encodings::run(&scenario, &config, &Start::Random, &people, means, Instant::now(), hidden).unwrap()
 }
 
 #[test]
