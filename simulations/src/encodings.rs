@@ -263,11 +263,12 @@ mod tests {
             kappa: spread,
             people: spread,
         };
-        let expected = "\
-         bytes a weight      kB up            kappa
-plain              4.00      400.0    0.510 ± 0.014
-8 bits             1.62      162.0    0.510 ± 0.014
-";
+        let expected = [
+            "        bytes a weight      kB up            kappa",
+            "plain             4.00      400.0    0.510 ± 0.014",
+            "8 bits            1.62      162.0    0.510 ± 0.014\n",
+        ]
+        .join("\n");
         assert_eq!(table(&[cell("plain", 4e5, 4.0), cell("8 bits", 1.62e5, 1.62)]), expected);
     }
 }

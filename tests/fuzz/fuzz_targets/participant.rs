@@ -1,20 +1,21 @@
-//! Any sequence of frames from a server, any blobs, any disk: the participant neither panics nor runs away.
+//! Any sequence of frames from a server, any blobs, any disk, among them whole masked rounds: the participant neither panics nor
+//! runs away.
 #![no_main]
 
-use std::collections::BTreeMap;
+mod company;
+
 use std::time::Duration;
 
 use bytes::Bytes;
+use company::{Cache, Company};
 use libfuzzer_sys::fuzz_target;
-use somnus_protocol::ids::BlobId;
+use somnus_protocol::ids::{BlobId, ClientId};
 use somnus_protocol::message::{Role, ToClient};
 use somnus_protocol::participant::{Hands, Input, Kept, Output, Participant, Policy, Secret};
 use somnus_protocol::secagg::SimulatedAuthority;
 use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
-use somnus_protocol::trainer::{
-    EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer,
-};
+use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
 use somnus_protocol::wire::decode;
 
 /// Trains nothing, but gives an update of the right length.
@@ -43,22 +44,30 @@ fuzz_target!(|data: &[u8]| {
     let Some((saved, data)) = data.split_first() else { return };
     let (saved, mut rest) = data.split_at(data.len().min(usize::from(*saved)));
     let secrets = (!saved.is_empty()).then(|| Secret::new(saved.to_vec()));
-    let kept = Kept { memory: secrets.clone(), secrets };
+    let mut kept = Kept { memory: secrets.clone(), secrets };
     let authority = SimulatedAuthority::new(Seed::from_number(1));
-    let (id, roll) = ("hub".parse().unwrap(), authority.roll());
+    let id: ClientId = "hub".parse().unwrap();
+    let roll = authority.roll();
     let identity = authority.enrol(&id);
     let policy = Policy { danger_plain_aggregation: true, ..Policy::default() };
-    let mut participant = Participant::new(id, Role::Trains, policy, &kept, Seed::from_number(2));
-    let mut cache: BTreeMap<BlobId, Vec<u8>> = BTreeMap::new();
+    let start = |kept: &Kept| Participant::new(id.clone(), Role::Trains, policy, kept, Seed::from_number(2));
+    let mut participant = start(&kept);
+    let mut company = Company::new(authority, id.clone());
+    let (mut cache, mut said) = (Cache::new(), Vec::new());
     let mut now = Duration::ZERO;
     // Each step: one byte that says what happens, two for a length, and that many bytes of a frame's body.
     while let [what, low, high, tail @ ..] = rest {
         let len = u16::from_le_bytes([*low, *high]);
         let (body, next) = tail.split_at(tail.len().min(usize::from(len)));
         rest = next;
+        let mut inputs = Vec::new();
         let input = match what & 7 {
             0 => Input::Connected,
-            1 => Input::Disconnected,
+            1 if len & 1 == 0 => Input::Disconnected,
+            1 => {
+                participant = start(&kept);
+                continue;
+            }
             2 => {
                 now += Duration::from_secs(u64::from(len));
                 Input::Timeout
@@ -68,13 +77,22 @@ fuzz_target!(|data: &[u8]| {
                 cache.insert(BlobId::of(body), body.to_vec());
                 continue;
             }
+            4 => Input::Message(company.begin(body, &mut cache)),
+            // The server answers what it heard last.
+            5 => {
+                let answers = said.pop().and_then(|said| company.answer(said, &mut cache));
+                let mut answers = answers.unwrap_or_default().into_iter().map(Input::Message);
+                let Some(first) = answers.next() else { continue };
+                inputs.extend(answers);
+                first
+            }
             _ => match decode(body) {
                 Ok(ToClient::Train(assignment)) if assignment.release.len > 1 << 16 => continue,
                 Ok(message) => Input::Message(message),
                 Err(_) => continue,
             },
         };
-        let mut inputs = vec![input];
+        inputs.push(input);
         let mut steps = 0;
         while let Some(input) = inputs.pop() {
             participant.handle(Instant::at(now), input);
@@ -99,7 +117,9 @@ fuzz_target!(|data: &[u8]| {
                             Err(()) => receipt.failed("the blobs are gone"),
                         }));
                     }
-                    Output::Remember(..) | Output::Send(_) | Output::Event(_) => {}
+                    Output::Send(message) => said.push(message),
+                    Output::Remember(keep, secret) => kept.set(keep, secret),
+                    Output::Event(_) => {}
                     Output::Wait(_) => break,
                 }
                 steps += 1;
