@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::leak::{by_attack, cell};
 use crate::{Interval, Summary};
 
 /// Heading, table of rows, comparisons, merged tasks, who was left out and the notes. Fractions with three digits; a
@@ -70,6 +71,19 @@ pub fn run(summary: &Summary) -> String {
                 number(Some(one.chance))
             );
         }
+    }
+    for (attack, lines) in by_attack(&summary.leaks) {
+        let measures = lines[0].scores.iter().map(|score| score.measure.as_str());
+        let measures: Vec<&str> = measures.collect();
+        let _ = writeln!(out, "\n| {attack} | {} | people |", measures.join(" | "));
+        let _ = writeln!(out, "|---|{}---|", "---|".repeat(measures.len()));
+        for line in lines {
+            let cells: Vec<String> = line.scores.iter().map(cell).collect();
+            let _ = writeln!(out, "| {} | {} | {} |", line.against, cells.join(" | "), line.people);
+        }
+    }
+    if !summary.leaks.is_empty() {
+        out.push_str("\nOf attacks: value [95 % interval over people] ± sd over seeds; what a guess gets.\n");
     }
     if let (false, Some(last)) = (summary.merged.is_empty(), summary.rows.last()) {
         out.push('\n');

@@ -12,6 +12,7 @@
 //!                 interval { kappa { low, high, level }, ... }, seeds { kappa[], n, mean, sd }, note, confusion, subjects }
 //! comparisons[] { row, baseline, subjects, kappa_difference, interval, wilcoxon { n, positive_ranks, p } }
 //! identification[] { row, who, chance, epoch { n, mean, sd }, night { n, mean, sd } }: how well a probe tells people apart
+//! leaks[]       { attack, against, people, scores[] { measure, value, interval, chance, seeds } }: what attacks on privacy get
 //! merged        { task: metrics }: the last row's predictions with fewer classes
 //! clients[]     { id, role, metrics, confusion, nights[] { id, truth[], predicted[], ..statistics { extent, .. }, notes[] }, notes[] }
 //! discrepancies[] { measure, unit, reference, device, bias, sd, lower, upper, ... }
@@ -27,7 +28,7 @@
 
 use crate::agreement::{Discrepancy, Size, discrepancies};
 use crate::night::{NightOptions, NightStatistics};
-use crate::{ClientResult, Comparison, Identification, Metrics, Row, Staging};
+use crate::{ClientResult, Comparison, Identification, Leak, Metrics, Row, Staging};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -71,6 +72,9 @@ pub struct Summary {
     /// What a fresh probe knows of whose an epoch is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identification: Vec<Identification>,
+    /// What attacks on people's privacy get, with and without defences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaks: Vec<Leak>,
     /// Pooled scores of the last row's predictions with the classes of coarser tasks, by the task's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub merged: BTreeMap<String, Metrics>,
@@ -143,6 +147,7 @@ impl Summary {
             rows: Vec::new(),
             comparisons: Vec::new(),
             identification: Vec::new(),
+            leaks: Vec::new(),
             merged: BTreeMap::new(),
             clients: Vec::new(),
             discrepancies: Vec::new(),

@@ -1,6 +1,7 @@
 //! The comparison table as plain text, for a terminal.
 
-use crate::{Identification, Row, Spread, Summary};
+use crate::leak::{by_attack, cell};
+use crate::{Identification, Leak, Row, Spread, Summary};
 
 /// The rows with aligned columns: accuracy, kappa with its 95 % interval, macro-F1, each person's kappa as mean ± sd,
 /// epochs. Numbers as fractions with three digits; a dash where a number is undefined. Ends with a newline.
@@ -38,6 +39,25 @@ pub fn identification(found: &[Identification]) -> String {
     align(&lines)
 }
 
+/// What attacks get: for each attack its lines, with value, interval and chance in each cell. Ends with a newline.
+#[must_use]
+pub fn leaks(leaks: &[Leak]) -> String {
+    let of_attack = |(attack, lines): (&str, Vec<&Leak>)| {
+        let mut header = vec![attack.to_owned()];
+        header.extend(lines[0].scores.iter().map(|score| score.measure.clone()));
+        header.push("people".into());
+        let mut table = vec![header];
+        for line in lines {
+            let mut row = vec![line.against.clone()];
+            row.extend(line.scores.iter().map(cell));
+            row.push(line.people.to_string());
+            table.push(row);
+        }
+        align(&table)
+    };
+    by_attack(leaks).into_iter().map(of_attack).collect::<Vec<_>>().join("\n")
+}
+
 /// The table of a run with a heading, and a line on seeds and exclusions.
 #[must_use]
 pub fn run(summary: &Summary) -> String {
@@ -69,6 +89,10 @@ pub fn run(summary: &Summary) -> String {
     if !summary.identification.is_empty() {
         out.push('\n');
         out.push_str(&identification(&summary.identification));
+    }
+    if !summary.leaks.is_empty() {
+        out.push('\n');
+        out.push_str(&leaks(&summary.leaks));
     }
     for excluded in &summary.excluded {
         out.push_str(&format!("left out {}: {}\n", excluded.id, excluded.reason));

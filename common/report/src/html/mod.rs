@@ -8,6 +8,7 @@ mod client;
 mod format;
 mod hypnogram;
 mod identification;
+mod leaks;
 mod matrix;
 mod plots;
 mod run;

@@ -1,7 +1,7 @@
 //! The page of a run.
 
 use super::format::{about_kappa, bytes, interval, p_value, score, seconds, short, spread, whole};
-use super::{hypnogram, identification, matrix, plots, tables};
+use super::{hypnogram, identification, leaks, matrix, plots, tables};
 use crate::{ClientResult, Metrics, Row, Summary, output::file_stems};
 use maud::{Markup, html};
 
@@ -16,6 +16,7 @@ pub(super) fn body(summary: &Summary) -> Markup {
         }
         @if !summary.rows.is_empty() { (rows(summary)) }
         @if !summary.identification.is_empty() { (identification::section(summary)) }
+        @if !summary.leaks.is_empty() { (leaks::section(summary)) }
         @if let Some((client, stem)) = typical(&clients) { (typical_night(summary, client, stem)) }
         @if let Some(row) = headline(summary) { (stages(summary, row)) }
         @if !clients.is_empty() { (people(&clients)) }
