@@ -13,6 +13,7 @@
 //! * [`personal`] asks what is best for the same people later: the own data, everybody's, or both;
 //! * [`attack`] makes clients lie, [`poisoning`] asks what that costs under each rule that bears liars;
 //! * [`encodings`] sets the bytes of an update against what staging keeps of it;
+//! * [`privacy_attack`] asks what updates, sums and releases give away, with and without each defence;
 //! * [`probe`] tells people apart by [`regression`], [`invariance`] what it costs to prevent that;
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint
 //!   ([`model_file`]) on any folder;
@@ -40,6 +41,7 @@ pub mod network;
 pub mod personal;
 pub mod poisoning;
 pub mod pretrain;
+pub mod privacy_attack;
 pub mod probe;
 pub mod progress;
 pub mod quic;

@@ -21,6 +21,7 @@ use somnus_sim::model_file::Model;
 use somnus_sim::personal;
 use somnus_sim::poisoning;
 use somnus_sim::pretrain::{Loaded, Pretraining};
+use somnus_sim::privacy_attack;
 use somnus_sim::progress::Progress;
 use somnus_sim::scenario::Scenario;
 use somnus_sim::start::Start;
@@ -103,6 +104,10 @@ fn study(
         let findings = encodings::run(&scenario, &config, &origin, &people, means, start, Progress::new)?;
         writeln!(std::io::stdout(), "{}", encodings::table(&findings.cells))?;
         return report(out, findings.summary);
+    }
+    if let Some(config) = scenario.privacy_attacks.clone() {
+        let summary = privacy_attack::run(&scenario, &config, &origin, people, means, start, Progress::new)?;
+        return report(out, summary);
     }
     if let Some(sweep) = scenario.invariance.clone() {
         let summary = invariance::run(scenario, &sweep, &origin, people, means, start, Progress::new)?;

@@ -15,6 +15,7 @@ use crate::invariance::Sweep;
 use crate::network::WorldConfig;
 use crate::personal::PersonalConfig;
 use crate::poisoning::PoisoningConfig;
+use crate::privacy_attack::PrivacyAttackConfig;
 use crate::start::Origin;
 
 /// What `somnus-sim demo` runs.
@@ -88,6 +89,10 @@ pub struct Scenario {
     /// [`crate::encodings`]. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encodings: Option<EncodingsConfig>,
+    /// In place of the usual table: what attacks on people's privacy get, with and without each defence. See
+    /// [`crate::privacy_attack`]. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy_attacks: Option<PrivacyAttackConfig>,
     /// Delays, speeds and failures.
     #[serde(default)]
     pub world: WorldConfig,
@@ -287,6 +292,9 @@ impl Scenario {
         if let Some(encodings) = &self.encodings {
             encodings.check(self)?;
         }
+        if let Some(attacks) = &self.privacy_attacks {
+            attacks.check(self)?;
+        }
         self.net.check().or_else(|error| refuse("net", error.to_string()))?;
         self.world.check()?;
         // Cohort and thresholds are the fold's when everybody takes part, and so is what a robust rule needs of them.
@@ -358,6 +366,9 @@ mod tests {
             "poisoning-smoke",
             "encoding",
             "encoding-smoke",
+            "privacy-attacks",
+            "privacy-attacks-smoke",
+            "privacy-attacks-synthetic",
         ] {
             assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
         }

@@ -7,6 +7,7 @@ mod parity;
 mod personal;
 mod poisoning;
 mod pretrain;
+mod privacy_attack;
 mod release;
 mod slpdb;
 mod world;
