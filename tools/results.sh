@@ -17,8 +17,9 @@ run sleep-accel-sleep-wake sleep-accel
 run personal sleep-accel
 run invariance sleep-accel
 run slpdb slpdb
+run privacy-attacks sleep-accel
 
 {
     cat configs/sim/results.md
-    sim results runs/{sleep-accel,sleep-accel-few,sleep-accel-three,sleep-accel-sleep-wake,personal,invariance,slpdb}
+    sim results runs/{sleep-accel,sleep-accel-few,sleep-accel-three,sleep-accel-sleep-wake,personal,invariance,slpdb,privacy-attacks}
 } >RESULTS.md
