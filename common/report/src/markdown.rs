@@ -17,42 +17,24 @@ pub fn run(summary: &Summary) -> String {
         list(summary.seeds.iter().map(u64::to_string)),
         summary.seconds
     );
-    out.push_str("| row | kappa [95 % interval over people] | sd over seeds | macro-F1 | accuracy | kappa per person | people | note |\n");
-    out.push_str("|---|---|---|---|---|---|---|---|\n");
-    for row in &summary.rows {
-        let person = &row.per_subject.kappa;
+    for grid in &summary.grids {
+        let _ = writeln!(out, "{}:\n", grid.title);
+        for (at, line) in grid.text().iter().enumerate() {
+            let _ = writeln!(out, "| {} |", line.join(" | "));
+            if at == 0 {
+                let _ = writeln!(out, "|{}", "---|".repeat(line.len()));
+            }
+        }
+        out.push('\n');
+    }
+    if summary.shows_rows() {
+        rows(&mut out, summary);
+    } else if !summary.rows.is_empty() {
         let _ = writeln!(
             out,
-            "| {} | {}{} | {} | {} | {} | {} ± {} | {} | {} |",
-            row.name,
-            number(row.pooled.kappa),
-            row.interval.kappa.map_or(String::new(), |i| format!(" {}", interval(i))),
-            number(row.seeds.spread.sd),
-            number(row.pooled.macro_f1),
-            number(row.pooled.accuracy),
-            number(person.mean),
-            number(person.sd),
-            row.subjects.len(),
-            row.note.as_deref().unwrap_or("")
+            "{} rows with their comparisons are in the run's summary.json.",
+            summary.rows.len()
         );
-    }
-    if !summary.comparisons.is_empty() {
-        out.push_str(
-            "\n| kappa, the same people | difference [95 % interval] | Wilcoxon p |\n|---|---|---|\n",
-        );
-        for compared in &summary.comparisons {
-            let noise = compared.interval.is_none_or(|i| i.low <= 0.0 && i.high >= 0.0);
-            let _ = writeln!(
-                out,
-                "| {} minus {} | {}{}{} | {} |",
-                compared.row,
-                compared.baseline,
-                number(compared.kappa_difference),
-                compared.interval.map_or(String::new(), |i| format!(" {}", interval(i))),
-                if noise { ", noise" } else { "" },
-                number(compared.wilcoxon.as_ref().map(|test| test.p))
-            );
-        }
     }
     if !summary.identification.is_empty() {
         out.push_str(
@@ -108,6 +90,46 @@ pub fn run(summary: &Summary) -> String {
         let _ = writeln!(out, "- {note}");
     }
     out
+}
+
+fn rows(out: &mut String, summary: &Summary) {
+    out.push_str("| row | kappa [95 % interval over people] | sd over seeds | macro-F1 | accuracy | kappa per person | people | note |\n");
+    out.push_str("|---|---|---|---|---|---|---|---|\n");
+    for row in &summary.rows {
+        let person = &row.per_subject.kappa;
+        let _ = writeln!(
+            out,
+            "| {} | {}{} | {} | {} | {} | {} ± {} | {} | {} |",
+            row.name,
+            number(row.pooled.kappa),
+            row.interval.kappa.map_or(String::new(), |i| format!(" {}", interval(i))),
+            number(row.seeds.spread.sd),
+            number(row.pooled.macro_f1),
+            number(row.pooled.accuracy),
+            number(person.mean),
+            number(person.sd),
+            row.subjects.len(),
+            row.note.as_deref().unwrap_or("")
+        );
+    }
+    if !summary.comparisons.is_empty() {
+        out.push_str(
+            "\n| kappa, the same people | difference [95 % interval] | Wilcoxon p |\n|---|---|---|\n",
+        );
+        for compared in &summary.comparisons {
+            let noise = compared.interval.is_none_or(|i| i.low <= 0.0 && i.high >= 0.0);
+            let _ = writeln!(
+                out,
+                "| {} minus {} | {}{}{} | {} |",
+                compared.row,
+                compared.baseline,
+                number(compared.kappa_difference),
+                compared.interval.map_or(String::new(), |i| format!(" {}", interval(i))),
+                if noise { ", noise" } else { "" },
+                number(compared.wilcoxon.as_ref().map(|test| test.p))
+            );
+        }
+    }
 }
 
 fn interval(interval: Interval) -> String {

@@ -13,6 +13,7 @@
 //! comparisons[] { row, baseline, subjects, kappa_difference, interval, wilcoxon { n, positive_ranks, p } }
 //! identification[] { row, who, chance, epoch { n, mean, sd }, night { n, mean, sd } }: how well a probe tells people apart
 //! leaks[]       { attack, against, people, scores[] { measure, value, interval, chance, seeds } }: what attacks on privacy get
+//! grids[]       { title, lines_are, columns[], lines[] { name, cells[] { n, mean, sd } } }: tables of a study's own
 //! merged        { task: metrics }: the last row's predictions with fewer classes
 //! clients[]     { id, role, metrics, confusion, nights[] { id, truth[], predicted[], ..statistics { extent, .. }, notes[] }, notes[] }
 //! discrepancies[] { measure, unit, reference, device, bias, sd, lower, upper, ... }
@@ -27,8 +28,9 @@
 //! added within a schema; a field that changes its meaning or goes away raises the number.
 
 use crate::agreement::{Discrepancy, Size, discrepancies};
+use crate::grid::ROWS_BESIDE;
 use crate::night::{NightOptions, NightStatistics};
-use crate::{ClientResult, Comparison, Identification, Leak, Metrics, Row, Staging};
+use crate::{ClientResult, Comparison, Grid, Identification, Leak, Metrics, Row, Staging};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -75,6 +77,9 @@ pub struct Summary {
     /// What attacks on people's privacy get, with and without defences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leaks: Vec<Leak>,
+    /// Tables of the study's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grids: Vec<Grid>,
     /// Pooled scores of the last row's predictions with the classes of coarser tasks, by the task's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub merged: BTreeMap<String, Metrics>,
@@ -133,6 +138,11 @@ pub struct Excluded {
 }
 
 impl Summary {
+    /// Whether pages show its rows one by one.
+    pub(crate) fn shows_rows(&self) -> bool {
+        !self.rows.is_empty() && (self.grids.is_empty() || self.rows.len() <= ROWS_BESIDE)
+    }
+
     /// An empty summary; fill in the rest.
     #[must_use]
     pub fn new(name: &str, task: &str, staging: Staging) -> Self {
@@ -148,6 +158,7 @@ impl Summary {
             comparisons: Vec::new(),
             identification: Vec::new(),
             leaks: Vec::new(),
+            grids: Vec::new(),
             merged: BTreeMap::new(),
             clients: Vec::new(),
             discrepancies: Vec::new(),

@@ -62,6 +62,32 @@ pub fn leaks(leaks: &[Leak]) -> String {
 #[must_use]
 pub fn run(summary: &Summary) -> String {
     let mut out = format!("{}: {} stages\n\n", summary.name, summary.staging.classes.join("/"));
+    for grid in &summary.grids {
+        // The last column is for words.
+        let lines: Vec<Vec<String>> =
+            grid.text().into_iter().map(|line| line.into_iter().chain([String::new()]).collect()).collect();
+        out.push_str(&format!("{}\n{}\n", grid.title, align(&lines)));
+    }
+    if summary.shows_rows() {
+        rows(&mut out, summary);
+    } else if !summary.rows.is_empty() {
+        out.push_str(&format!("{} rows are in rows.csv and summary.json\n", summary.rows.len()));
+    }
+    if !summary.identification.is_empty() {
+        out.push('\n');
+        out.push_str(&identification(&summary.identification));
+    }
+    if !summary.leaks.is_empty() {
+        out.push('\n');
+        out.push_str(&leaks(&summary.leaks));
+    }
+    for excluded in &summary.excluded {
+        out.push_str(&format!("left out {}: {}\n", excluded.id, excluded.reason));
+    }
+    out
+}
+
+fn rows(out: &mut String, summary: &Summary) {
     out.push_str(&comparison(&summary.rows));
     let spread: Vec<String> = summary
         .rows
@@ -86,18 +112,6 @@ pub fn run(summary: &Summary) -> String {
             ));
         }
     }
-    if !summary.identification.is_empty() {
-        out.push('\n');
-        out.push_str(&identification(&summary.identification));
-    }
-    if !summary.leaks.is_empty() {
-        out.push('\n');
-        out.push_str(&leaks(&summary.leaks));
-    }
-    for excluded in &summary.excluded {
-        out.push_str(&format!("left out {}: {}\n", excluded.id, excluded.reason));
-    }
-    out
 }
 
 fn fixed(value: f64) -> String {

@@ -15,7 +15,6 @@ use somnus_report::{Comparison, Excluded, Row, Spread, Summary};
 use backdoor::Opened;
 pub use config::{Defence, PoisoningConfig};
 use config::{attacked, defended};
-pub use table::table;
 
 use crate::attack::{Attack, crew};
 use crate::baselines::{Scores, score};
@@ -116,6 +115,7 @@ pub fn run(
         "poisoning": cells,
     });
     summary.rows = rows;
+    summary.grids = table::grids(&cells);
     summary.comparisons = comparisons;
     summary.excluded =
         lab.people.excluded.iter().map(|e| Excluded { id: e.id.clone(), reason: e.reason.clone() }).collect();

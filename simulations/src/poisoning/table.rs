@@ -1,47 +1,38 @@
-//! Utility against strength, one block an attack, for a terminal.
+//! Utility against strength, one table an attack.
 
-use std::fmt::Write;
-
-use somnus_report::Spread;
+use somnus_report::{Grid, GridLine, Spread};
 
 use super::Cell;
 
 /// For each attack the rules as lines and the parts that lie as columns: kappa of held-out people, mean ± sd over seeds. Of a
-/// backdoor also how often it works. Ends with a newline.
-#[must_use]
-pub fn table(cells: &[Cell]) -> String {
-    let mut out = String::new();
+/// backdoor also how often it works.
+pub(super) fn grids(cells: &[Cell]) -> Vec<Grid> {
+    let mut all = Vec::new();
     for attack in in_order(cells.iter().filter_map(|cell| cell.attack)) {
-        let _ = writeln!(out, "{attack}: kappa of held-out people");
-        block(&mut out, cells, attack, |cell| Some(cell.kappa));
+        let kappa = format!("{attack}: kappa of held-out people, by the part that lies");
+        all.push(grid(kappa, cells, attack, |cell| Some(cell.kappa)));
         if cells.iter().any(|cell| cell.attack == Some(attack) && cell.success.is_some()) {
-            let _ = writeln!(out, "{attack}: part of wake that its pattern makes REM");
-            block(&mut out, cells, attack, |cell| cell.success);
+            let success = format!("{attack}: part of wake that its pattern makes REM, by the part that lies");
+            all.push(grid(success, cells, attack, |cell| cell.success));
         }
     }
-    out
+    all
 }
 
-fn block(out: &mut String, cells: &[Cell], attack: &str, value: impl Fn(&Cell) -> Option<Spread>) {
+fn grid(title: String, cells: &[Cell], attack: &str, value: impl Fn(&Cell) -> Option<Spread>) -> Grid {
     let of_attack = || cells.iter().filter(|cell| cell.attack.is_none_or(|own| own == attack));
-    let rules = in_order(of_attack().map(|cell| cell.rule.as_str()));
-    let fractions = in_order(of_attack().map(|cell| cell.fraction.to_bits())).into_iter().map(f64::from_bits);
-    let fractions: Vec<f64> = fractions.collect();
-    let width = rules.iter().map(|rule| rule.chars().count()).max().unwrap_or(0).max("liars".len());
-    let _ = write!(out, "{:<width$}", "liars");
-    for fraction in &fractions {
-        let _ = write!(out, "  {:>15}", format!("{:.0} %", 100.0 * fraction));
+    let fractions: Vec<f64> = in_order(of_attack().map(|cell| cell.fraction));
+    let line = |rule: &str| {
+        let of = |fraction: &f64| of_attack().find(|cell| cell.rule == rule && cell.fraction == *fraction);
+        let cells = fractions.iter().map(|part| of(part).and_then(&value).unwrap_or_default()).collect();
+        GridLine { name: rule.to_owned(), cells }
+    };
+    Grid {
+        title,
+        lines_are: "rule".into(),
+        columns: fractions.iter().map(|part| format!("{:.0} %", 100.0 * part)).collect(),
+        lines: in_order(of_attack().map(|cell| cell.rule.as_str())).into_iter().map(line).collect(),
     }
-    out.push('\n');
-    for rule in rules {
-        let _ = write!(out, "{rule:<width$}");
-        for fraction in &fractions {
-            let cell = of_attack().find(|cell| cell.rule == rule && cell.fraction == *fraction);
-            let _ = write!(out, "  {:>15}", cell.and_then(&value).map_or("-".into(), spread));
-        }
-        out.push('\n');
-    }
-    out.push('\n');
 }
 
 /// Each once, in the order in which they first come.
@@ -53,14 +44,6 @@ fn in_order<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
         }
     }
     seen
-}
-
-fn spread(spread: Spread) -> String {
-    match (spread.mean, spread.sd) {
-        (Some(mean), Some(sd)) => format!("{mean:.3} ± {sd:.3}"),
-        (Some(mean), None) => format!("{mean:.3}"),
-        (None, _) => "-".into(),
-    }
 }
 
 #[cfg(test)]
@@ -75,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn poisoning_tables_have_a_block_an_attack_with_the_honest_column_in_each() {
+    fn poisoning_tables_are_one_an_attack_with_the_honest_column_in_each() {
         let cells = [
             cell("mean", None, 0.0, 0.5),
             cell("mean", Some("replay"), 0.1, 0.4),
@@ -83,23 +66,29 @@ mod tests {
             cell("median of 5 groups", None, 0.0, 0.2),
             cell("median of 5 groups", Some("replay"), 0.1, 0.1),
         ];
-        let expected = "\
-replay: kappa of held-out people
-liars                           0 %             10 %
-mean                  0.510 ± 0.014    0.410 ± 0.014
-median of 5 groups    0.210 ± 0.014    0.110 ± 0.014
-
-backdoor: kappa of held-out people
-liars                           0 %             10 %
-mean                  0.510 ± 0.014    0.310 ± 0.014
-median of 5 groups    0.210 ± 0.014                -
-
-backdoor: part of wake that its pattern makes REM
-liars                           0 %             10 %
-mean                          0.000            0.100
-median of 5 groups            0.000                -
-
-";
-        assert_eq!(table(&cells), expected);
+        let grids = grids(&cells);
+        let titles: Vec<&str> = grids.iter().map(|grid| grid.title.split(',').next().unwrap()).collect();
+        assert_eq!(
+            titles,
+            [
+                "replay: kappa of held-out people",
+                "backdoor: kappa of held-out people",
+                "backdoor: part of wake that its pattern makes REM"
+            ]
+        );
+        let means = |grid: &Grid| -> Vec<(String, Vec<Option<f64>>)> {
+            let rounded = |cell: &Spread| cell.mean.map(|mean| (1e3 * mean).round() / 1e3);
+            grid.lines
+                .iter()
+                .map(|line| (line.name.clone(), line.cells.iter().map(rounded).collect()))
+                .collect()
+        };
+        let both = |one: Vec<Option<f64>>, other: Vec<Option<f64>>| {
+            vec![("mean".to_owned(), one), ("median of 5 groups".to_owned(), other)]
+        };
+        assert!(grids.iter().all(|grid| grid.columns == ["0 %", "10 %"]));
+        assert_eq!(means(&grids[0]), both(vec![Some(0.51), Some(0.41)], vec![Some(0.21), Some(0.11)]));
+        assert_eq!(means(&grids[1]), both(vec![Some(0.51), Some(0.31)], vec![Some(0.21), None]));
+        assert_eq!(means(&grids[2]), both(vec![Some(0.0), Some(0.1)], vec![Some(0.0), None]));
     }
 }

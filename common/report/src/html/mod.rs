@@ -6,6 +6,7 @@
 
 mod client;
 mod format;
+mod grids;
 mod hypnogram;
 mod identification;
 mod leaks;

@@ -1,7 +1,7 @@
 //! The page of a run.
 
 use super::format::{about_kappa, bytes, interval, p_value, score, seconds, short, spread, whole};
-use super::{hypnogram, identification, leaks, matrix, plots, tables};
+use super::{grids, hypnogram, identification, leaks, matrix, plots, tables};
 use crate::{ClientResult, Metrics, Row, Summary, output::file_stems};
 use maud::{Markup, html};
 
@@ -14,7 +14,10 @@ pub(super) fn body(summary: &Summary) -> Markup {
         @if !summary.notes.is_empty() {
             ul.notes { @for note in &summary.notes { li { (note) } } }
         }
-        @if !summary.rows.is_empty() { (rows(summary)) }
+        (grids::section(&summary.grids))
+        @if summary.shows_rows() { (rows(summary)) } @else if !summary.rows.is_empty() {
+            p.about { (rows_beside(summary)) }
+        }
         @if !summary.identification.is_empty() { (identification::section(summary)) }
         @if !summary.leaks.is_empty() { (leaks::section(summary)) }
         @if let Some((client, stem)) = typical(&clients) { (typical_night(summary, client, stem)) }
@@ -80,6 +83,11 @@ fn headline(summary: &Summary) -> Option<&Row> {
 
 fn same_people(rows: &[Row]) -> bool {
     rows.windows(2).all(|pair| pair[0].subjects.keys().eq(pair[1].subjects.keys()))
+}
+
+/// Where the rows are that the page does not show.
+fn rows_beside(summary: &Summary) -> String {
+    format!("{} rows with intervals and comparisons are in rows.csv and summary.json.", summary.rows.len())
 }
 
 fn rows(summary: &Summary) -> Markup {
