@@ -36,7 +36,11 @@ impl Net {
 
     /// The same network with a head for `task`; everything before the head keeps its place.
     pub(crate) fn for_task(&self, task: Task) -> Self {
-        let config = NetConfig { task, ..self.config.clone() };
+        self.of(NetConfig { task, ..self.config.clone() })
+    }
+
+    /// Another network on the same device.
+    pub(crate) fn of(&self, config: NetConfig) -> Self {
         Self { layout: Arc::new(Layout::new(&config)), config, device: self.device.clone() }
     }
 

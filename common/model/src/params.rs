@@ -305,6 +305,15 @@ impl Layout {
         flat
     }
 
+    /// Overwrites the tensors that another network has too, by name, with that network's.
+    pub(crate) fn copy_shared(&self, flat: &mut [f32], other: &Self, weights: &[f32]) {
+        for param in &self.params {
+            let Some(same) = other.params.iter().find(|same| same.name == param.name) else { continue };
+            assert_eq!(same.shape, param.shape, "{}", param.name);
+            param.places().zip(same.places()).for_each(|(to, from)| flat[to] = weights[from]);
+        }
+    }
+
     /// The weights of a set as a release lists them.
     ///
     /// # Errors

@@ -205,6 +205,24 @@ impl Stager {
         Self { net, weights, frozen: Arc::clone(&self.frozen) }
     }
 
+    /// The same network with adapters of a bottleneck behind its blocks, fresh ones, which change nothing until they are
+    /// trained (Houlsby et al. 2019). Their first weights are a function of `seed`.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] if it has adapters already, or none of this bottleneck can be.
+    pub fn with_adapters(&self, bottleneck: usize, seed: u64) -> Result<Self, ModelError> {
+        let config = NetConfig { adapters: bottleneck, ..self.net.config.clone() };
+        if self.net.config.adapters > 0 {
+            let reason = format!("there are adapters of {} already", self.net.config.adapters);
+            return Err(ModelError::Config { key: "adapters", reason });
+        }
+        config.check()?;
+        let net = self.net.of(config);
+        let mut weights = net.layout.start(&mut ChaCha8Rng::seed_from_u64(seed));
+        net.layout.copy_shared(&mut weights, &self.net.layout, &self.weights);
+        Ok(Self { net, weights, frozen: Arc::clone(&self.frozen) })
+    }
+
     /// The number of all weights.
     pub fn parameters(&self) -> usize {
         self.weights.len()

@@ -147,6 +147,24 @@ fn adapters_start_as_nothing_and_train_alone() {
 }
 
 #[test]
+fn adapters_are_put_into_a_trained_network_without_changing_it() {
+    let night = &nights(1)[0];
+    let mut bare = Stager::new(&NetConfig { adapters: 0, ..small() }, 7, DeviceKind::Flex).unwrap();
+    bare.train(&[&bare.prepare(night).unwrap()], &plan(3), 1).unwrap();
+    let mut adapted = bare.with_adapters(4, 9).unwrap();
+    assert_eq!(adapted.predict(night).unwrap(), bare.predict(night).unwrap());
+    assert_eq!(bits(&bare.with_adapters(4, 9).unwrap()), bits(&adapted));
+
+    let plan = TrainPlan { trainable: TrainableSet::Adapters, ..plan(4) };
+    adapted.train(&[&adapted.prepare(night).unwrap()], &plan, 5).unwrap();
+    assert_ne!(adapted.predict(night).unwrap(), bare.predict(night).unwrap());
+    let twice = adapted.with_adapters(4, 9).err().expect("a refusal").to_string();
+    assert_eq!(twice, "net.adapters: there are adapters of 4 already");
+    let wide = bare.with_adapters(17, 9).err().expect("a refusal").to_string();
+    assert!(wide.contains("17"), "{wide}");
+}
+
+#[test]
 fn a_checkpoint_carries_the_whole_network() {
     let night = &nights(1)[0];
     let mut stager = stager();
