@@ -215,10 +215,10 @@ impl Case {
 
 /// What something took.
 #[derive(Clone, Copy)]
-struct Cost {
-    seconds: f64,
+pub(crate) struct Cost {
+    pub(crate) seconds: f64,
     /// Processor seconds of all threads.
-    cpu: f64,
+    pub(crate) cpu: f64,
 }
 
 /// A round, and its training steps alone just before it.
@@ -228,14 +228,14 @@ struct Measured {
 }
 
 /// Real time and processor time since a moment.
-struct Meter(Clock, f64);
+pub(crate) struct Meter(Clock, f64);
 
 impl Meter {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Clock::now(), cpu_seconds())
     }
 
-    fn read(&self) -> Cost {
+    pub(crate) fn read(&self) -> Cost {
         Cost { seconds: self.0.elapsed().as_secs_f64(), cpu: cpu_seconds() - self.1 }
     }
 }

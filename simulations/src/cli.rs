@@ -34,7 +34,7 @@ pub enum Command {
     Foundation(FoundationArgs),
     /// Make a foundation model from public recordings, without labels.
     Pretrain(PretrainArgs),
-    /// Measure seconds a round, or the server's memory.
+    /// Measure seconds a round, the server's memory, or what a hub has to bear.
     Bench(BenchArgs),
 }
 
@@ -181,6 +181,8 @@ pub struct BenchArgs {
 pub enum BenchCommand {
     /// The server's memory with 10 and with 200 clients of a model with a million weights.
     Memory,
+    /// A hub's seconds and memory: the head on a cached night, the encoders over a night.
+    Hub,
     /// One server's peak memory; `memory` starts this once for each number of clients.
     #[command(hide = true)]
     MemoryOf {
