@@ -9,6 +9,7 @@ use serde::Serialize;
 use somnus_model::{ModelError, Stager};
 use somnus_protocol::checkpoint::{Checkpoint, CheckpointError, floats};
 use somnus_protocol::coordinator::Event;
+use somnus_protocol::fault::ConfigError;
 use somnus_protocol::ids::{ClientId, Digest, Round};
 use somnus_protocol::participant;
 use somnus_protocol::record::{Outcome as RoundOutcome, RoundRecord};
@@ -91,6 +92,9 @@ pub enum StudyError {
     /// Counts that do not fit together.
     #[error(transparent)]
     Count(#[from] ConfusionError),
+    /// A variant that cannot be run.
+    #[error(transparent)]
+    Variants(ConfigError),
 }
 
 /// What the federations came to.
@@ -100,6 +104,8 @@ pub(crate) struct Federated {
     pub(crate) clients: Vec<ClientResult>,
     pub(crate) rounds: Vec<RoundResult>,
     pub(crate) releases: Vec<ReleaseId>,
+    /// The most that one of the federations spent of its privacy budget; none without a guarantee.
+    pub(crate) epsilon: Option<f64>,
     /// The network of the last federation's last release.
     pub(crate) stager: Option<Stager>,
 }
@@ -118,6 +124,7 @@ pub(crate) fn federate(
         clients: Vec::new(),
         rounds: Vec::new(),
         releases: Vec::new(),
+        epsilon: None,
         stager: None,
     };
     for (at, seed) in scenario.seeds.iter().copied().enumerate() {
@@ -131,6 +138,8 @@ pub(crate) fn federate(
             let place = format!("{some}fold {}/{}, seed {seed}", index + 1, people.folds.len());
             let (outcome, id) = run_one(&recipe, scenario, index, place, means, progress)?;
             all.releases.push(id);
+            let spent = outcome.rounds.iter().filter_map(|record| record.epsilon).reduce(f64::max);
+            all.epsilon = all.epsilon.into_iter().chain(spent).reduce(f64::max);
             let stager = released(&recipe, &outcome, scenario)?;
             let scored =
                 score(people, &fold.test, scenario.task, |night| Ok(stager.predict(night)?.argmax()));

@@ -12,13 +12,13 @@
 //!   table, [`merge`] reads four stages as fewer, [`study`] is all of it, with one summary;
 //! * [`personal`] asks what is best for the same people later: the own data, everybody's, or both;
 //! * [`attack`] makes clients lie, [`poisoning`] asks what that costs under each rule that bears liars;
-//! * [`encodings`] sets the bytes of an update against what staging keeps of it;
 //! * [`privacy_attack`] asks what updates, sums and releases give away, with and without each defence;
+//! * [`variants`] runs the same federation under several settings, what privacy or an encoding costs;
 //! * [`probe`] tells people apart by [`regression`], [`invariance`] what it costs to prevent that;
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint
 //!   ([`model_file`]) on any folder;
 //! * [`pretrain`] makes the foundation that a federation starts from;
-//! * [`bench`](mod@bench) and [`memory`] measure; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
+//! * [`bench`](mod@bench) and [`memory`] measure, and [`hub`] what a hub has to bear; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
 
 pub mod agenda;
 pub mod attack;
@@ -27,11 +27,11 @@ pub mod bench;
 pub mod blobs;
 pub mod cli;
 pub mod cohort;
-pub mod encodings;
 pub mod evaluate;
 pub mod executor;
 pub mod federate;
 pub mod federation;
+pub mod hub;
 pub mod invariance;
 mod members;
 pub mod memory;
@@ -54,4 +54,5 @@ pub mod study;
 pub mod time_only;
 pub mod train;
 pub mod transport;
+pub mod variants;
 pub mod world;

@@ -28,7 +28,7 @@ use somnus_sim::start::Start;
 use somnus_sim::study;
 use somnus_sim::train::train;
 use somnus_sim::transport::Transport;
-use somnus_sim::{bench, encodings, invariance, memory};
+use somnus_sim::{bench, hub, invariance, memory, variants};
 
 /// Keeps a step's buffers for the next one.
 #[global_allocator]
@@ -97,12 +97,10 @@ fn study(
     }
     if let Some(config) = scenario.poisoning.clone() {
         let findings = poisoning::run(&scenario, &config, &origin, people, means, start, Progress::new)?;
-        writeln!(std::io::stdout(), "{}", poisoning::table(&findings.cells))?;
         return report(out, findings.summary);
     }
-    if let Some(config) = scenario.encodings.clone() {
-        let findings = encodings::run(&scenario, &config, &origin, &people, means, start, Progress::new)?;
-        writeln!(std::io::stdout(), "{}", encodings::table(&findings.cells))?;
+    if !scenario.variants.is_empty() {
+        let (findings, _) = variants::run(scenario, &origin, people, means, start, Progress::new)?;
         return report(out, findings.summary);
     }
     if let Some(config) = scenario.privacy_attacks.clone() {
@@ -265,6 +263,14 @@ fn bench(args: &BenchArgs) -> anyhow::Result<()> {
                     memory.growth_mib,
                     memory::ALLOWED_MIB
                 )?;
+            }
+        }
+        Some(BenchCommand::Hub) => {
+            let hub = hub::measure().context("cannot measure a hub's work")?;
+            if args.json {
+                writeln!(stdout, "{}", serde_json::to_string_pretty(&hub)?)?;
+            } else {
+                write!(stdout, "{}", hub::table(&hub))?;
             }
         }
         Some(BenchCommand::MemoryOf { clients, weights }) => {

@@ -10,13 +10,13 @@ use somnus_signals::synthetic::SyntheticConfig;
 use somnus_signals::{NightRules, Task};
 
 use crate::attack::AttackConfig;
-use crate::encodings::EncodingsConfig;
 use crate::invariance::Sweep;
 use crate::network::WorldConfig;
 use crate::personal::PersonalConfig;
 use crate::poisoning::PoisoningConfig;
 use crate::privacy_attack::PrivacyAttackConfig;
 use crate::start::Origin;
+use crate::variants::{self, Variant};
 
 /// What `somnus-sim demo` runs.
 pub const DEMO: &str = include_str!("../../configs/sim/demo.toml");
@@ -42,6 +42,10 @@ pub struct Scenario {
     /// The network; its task is the scenario's.
     #[serde(default)]
     pub net: NetConfig,
+    /// Bottleneck of the adapters that a foundation without any gets behind each block, for `trainable = "adapters"`; 0
+    /// for none. Fresh ones change nothing. Default 0.
+    #[serde(default)]
+    pub adapters: usize,
     /// Which engine multiplies matrices: `flex` or `ndarray`.
     #[serde(default)]
     pub device: DeviceKind,
@@ -85,14 +89,14 @@ pub struct Scenario {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoning: Option<PoisoningConfig>,
-    /// In place of the usual table: what an update costs under each encoding, and what staging keeps of it. See
-    /// [`crate::encodings`]. Default none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encodings: Option<EncodingsConfig>,
     /// In place of the usual table: what attacks on people's privacy get, with and without each defence. See
     /// [`crate::privacy_attack`]. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy_attacks: Option<PrivacyAttackConfig>,
+    /// In place of the usual federation: the same under several settings, a row for each. See [`crate::variants`]. Default
+    /// none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Variant>,
     /// Delays, speeds and failures.
     #[serde(default)]
     pub world: WorldConfig,
@@ -238,7 +242,7 @@ impl Scenario {
         }
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key: &str, why: String| Err(ConfigError::Value { key: key.to_owned(), why });
         if self.name.is_empty() || self.name.len() > 100 {
             return refuse("name", "1 to 100 characters are needed".into());
@@ -289,8 +293,11 @@ impl Scenario {
         if let Some(poisoning) = &self.poisoning {
             poisoning.check(self)?;
         }
-        if let Some(encodings) = &self.encodings {
-            encodings.check(self)?;
+        if !self.variants.is_empty() {
+            if self.folds == 0 {
+                return refuse("variants", "they are judged on people held out: `folds` is 0".into());
+            }
+            variants::all_of(self)?;
         }
         if let Some(attacks) = &self.privacy_attacks {
             attacks.check(self)?;
@@ -369,6 +376,8 @@ mod tests {
             "privacy-attacks",
             "privacy-attacks-smoke",
             "privacy-attacks-synthetic",
+            "privacy",
+            "privacy-smoke",
         ] {
             assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
         }

@@ -92,10 +92,20 @@ impl Start {
                 let stager = Stager::new(&scenario.net, initial, scenario.device)?;
                 ("somnus-initial", "none: random weights".to_owned(), stager)
             }
-            Self::Foundation(model) if model.stager.task() == scenario.task => return Ok(model.file.clone()),
             Self::Foundation(model) => {
-                let training = format!("{}, its head merged to {}", model.manifest.name, scenario.task);
-                ("somnus-merged", training, model.stager.for_task(scenario.task))
+                let mut stager = model.stager.for_task(scenario.task);
+                let mut done = Vec::new();
+                if model.stager.task() != scenario.task {
+                    done.push(format!("its head merged to {}", scenario.task));
+                }
+                if scenario.adapters > 0 && stager.config().adapters == 0 {
+                    stager = stager.with_adapters(scenario.adapters, initial)?;
+                    done.push(format!("with fresh adapters of {}", scenario.adapters));
+                }
+                if done.is_empty() {
+                    return Ok(model.file.clone());
+                }
+                ("somnus-derived", format!("{}, {}", model.manifest.name, done.join(", ")), stager)
             }
         };
         let provenance = BTreeMap::from([

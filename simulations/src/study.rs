@@ -117,19 +117,27 @@ fn fewer_rows(
 
 /// Training steps of the whole study.
 fn steps(scenario: &Scenario, people: &People) -> u64 {
-    let rows = Baseline::asked_for(scenario);
     let federation = &scenario.federation;
     let times = if scenario.baselines.scratch { 2 } else { 1 };
     let of_people = |number: usize| {
         let cohort = scenario.federation_of(number).cohort.min(u32::try_from(number).unwrap_or(u32::MAX));
         times * federation.rounds * u64::from(federation.plan.steps_over(1)) * u64::from(cohort)
     };
+    let of_fold = |fold: &Fold| {
+        let all = fold.train.len();
+        of_people(all) + scenario.curve.iter().map(|few| of_people(all.min(*few))).sum::<u64>()
+    };
+    let once: u64 = people.folds.iter().map(of_fold).sum();
+    scenario.seeds.len() as u64 * once + baseline_steps(scenario, people)
+}
+
+/// Training steps of the rows that need no federation.
+pub(crate) fn baseline_steps(scenario: &Scenario, people: &People) -> u64 {
+    let rows = Baseline::asked_for(scenario);
     let of_fold = |fold: &Fold, first: bool| {
-        let (nights, all) = (people.nights_of_all(&fold.train).len(), fold.train.len());
-        let federated: u64 =
-            of_people(all) + scenario.curve.iter().map(|few| of_people(all.min(*few))).sum::<u64>();
+        let nights = people.nights_of_all(&fold.train).len();
         let shown = rows.iter().filter(|row| first || !first_seed_only(**row));
-        federated + shown.map(|row| row.steps(scenario, nights, fold.test.len())).sum::<u64>()
+        shown.map(|row| row.steps(scenario, nights, fold.test.len())).sum::<u64>()
     };
     (0..scenario.seeds.len())
         .map(|seed| people.folds.iter().map(|fold| of_fold(fold, seed == 0)).sum::<u64>())
@@ -142,7 +150,7 @@ fn first_seed_only(row: Baseline) -> bool {
 }
 
 /// The rows that need no federation, all folds and seeds side by side on the pool.
-fn baseline_rows(
+pub(crate) fn baseline_rows(
     scenario: &Arc<Scenario>,
     origin: &Start,
     people: &Arc<People>,

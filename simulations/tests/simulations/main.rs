@@ -1,7 +1,6 @@
 //! The simulator from outside: the program, parity of transports and threads, and the world against an oracle.
 
 mod cli;
-mod encodings;
 mod invariance;
 mod parity;
 mod personal;
@@ -10,4 +9,5 @@ mod pretrain;
 mod privacy_attack;
 mod release;
 mod slpdb;
+mod variants;
 mod world;
