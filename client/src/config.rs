@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use somnus_protocol::config::parse;
+use somnus_protocol::evaluation::EvaluationPolicy;
 use somnus_protocol::fault::ConfigError;
 use somnus_protocol::message::Role;
 use somnus_protocol::participant::Policy;
@@ -24,6 +25,7 @@ struct Raw {
     role: Role,
     danger_plain_aggregation: bool,
     min_cohort: Option<u32>,
+    evaluation: Option<EvaluationPolicy>,
     data: DataConfig,
     network: Network,
 }
@@ -124,7 +126,7 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError`] naming the key.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let Raw { role, danger_plain_aggregation, min_cohort, data, network } = parse(text)?;
+        let Raw { role, danger_plain_aggregation, min_cohort, evaluation, data, network } = parse(text)?;
         let need = |ok: bool, key: &str, why: &str| {
             let error = || ConfigError::Value { key: key.to_owned(), why: why.to_owned() };
             if ok { Ok(()) } else { Err(error()) }
@@ -156,7 +158,8 @@ impl ClientConfig {
         )?;
         let min_cohort = min_cohort.unwrap_or(Policy::default().min_cohort);
         need((3..=4096).contains(&min_cohort), "min_cohort", "not within 3 to 4096 hubs")?;
-        let policy = Policy { danger_plain_aggregation, min_cohort };
+        let evaluation = evaluation.unwrap_or(EvaluationPolicy::usual(danger_plain_aggregation));
+        let policy = Policy { danger_plain_aggregation, min_cohort, evaluation };
         Ok(Self { role, policy, data, pace, backoff })
     }
 
@@ -200,6 +203,15 @@ mod tests {
             .join("\n");
         assert!(spoken.contains("\nkeep_alive_seconds = "), "{spoken}");
         assert_eq!(ClientConfig::parse(&spoken).unwrap(), ClientConfig::parse("").unwrap());
+    }
+
+    #[test]
+    fn a_hub_tells_its_own_counts_only_to_who_may_see_its_updates() {
+        let most = |text: &str| ClientConfig::parse(text).unwrap().policy.evaluation;
+        assert_eq!(most(""), EvaluationPolicy::Aggregate);
+        assert_eq!(most("danger_plain_aggregation = true"), EvaluationPolicy::PerClient);
+        assert_eq!(most("danger_plain_aggregation = true\nevaluation = \"none\""), EvaluationPolicy::None);
+        assert_eq!(most("evaluation = \"per-client\""), EvaluationPolicy::PerClient);
     }
 
     #[test]

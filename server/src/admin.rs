@@ -16,6 +16,7 @@ use crate::history::outcome;
 use crate::live::{Live, Running};
 use crate::privacy;
 use crate::roster::Invitation;
+use crate::score::ScoreLine;
 
 /// Rounds and audit lines that a status lists.
 const RECENT: usize = 10;
@@ -138,8 +139,8 @@ pub struct RoundLine {
     pub selected: usize,
     /// Updates in the sum.
     pub counted: usize,
-    /// Clients that evaluated the release.
-    pub evaluated: usize,
+    /// What the evaluations that the server got to know come to, if there were any.
+    pub evaluated: Option<ScoreLine>,
     /// Weighted mean of the training losses.
     pub loss: f32,
     /// How long it took, in milliseconds.
@@ -219,7 +220,7 @@ fn status(federation: &Federation, live: Option<&Live>) -> Result<Status, Reques
         outcome: outcome(&record.outcome),
         selected: record.cohort.len(),
         counted: record.counted.len(),
-        evaluated: record.evaluations.len(),
+        evaluated: ScoreLine::of(&record),
         loss: record.loss,
         millis: record.millis,
         epsilon: record.epsilon,

@@ -322,15 +322,15 @@ fn describe(status: &Status, now: Seconds) -> String {
     }
     for round in &status.rounds {
         out.push(format!(
-            "round {:<4} {:<24} {} of {} counted, {} evaluated, loss {:.3}, {:.1} s{}",
+            "round {:<4} {:<24} {} of {} counted, loss {:.3}, {:.1} s{}{}",
             round.round,
             round.outcome,
             round.counted,
             round.selected,
-            round.evaluated,
             round.loss,
             round.millis as f64 / 1000.0,
-            round.epsilon.map(|epsilon| format!(", epsilon {epsilon:.3}")).unwrap_or_default()
+            round.epsilon.map(|epsilon| format!(", epsilon {epsilon:.3}")).unwrap_or_default(),
+            round.evaluated.as_ref().map(|score| format!(", {score}")).unwrap_or_default()
         ));
     }
     out.join("\n")

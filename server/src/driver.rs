@@ -32,6 +32,7 @@ use crate::history::outcome;
 use crate::live::Live;
 use crate::roll::EnrolledNow;
 use crate::roster::Refusal;
+use crate::score::ScoreLine;
 use crate::verifier::Gate;
 
 /// News of peers that wait for the driver; each holds at most one frame.
@@ -107,6 +108,7 @@ impl Server {
         let rounds = federation.config.rounds.clone().map_err(at)?;
         let saved = federation.history.snapshot(&federation.model(), rounds.trainable())?;
         rounds.sections(&saved.foundation).map_err(at)?;
+        rounds.classes(&saved.foundation).map_err(at)?;
         rounds.terms(saved.release.weights.len() / 4).map_err(at)?;
         // The same in every life of this server: a round that a crash interrupted opens again with the same seeds, so
         // updates that hubs have for it still count.
@@ -411,19 +413,22 @@ impl Driver {
                 Event::Released(version, blob) => {
                     info!(%version, bytes = blob.len, sha256 = ?blob.digest, "released");
                 }
-                Event::Closed(record) => info!(
-                    round = %record.round,
-                    outcome = outcome(&record.outcome),
-                    counted = record.counted.len(),
-                    of = record.cohort.len(),
-                    evaluated = record.evaluations.len(),
-                    loss = record.loss,
-                    millis = record.millis,
-                    bytes_up = record.bytes_up,
-                    bytes_down = record.bytes_down,
-                    epsilon = record.epsilon,
-                    "round closed"
-                ),
+                Event::Closed(record) => {
+                    let score = ScoreLine::of(&record);
+                    info!(
+                        round = %record.round,
+                        outcome = outcome(&record.outcome),
+                        counted = record.counted.len(),
+                        of = record.cohort.len(),
+                        evaluated = score.map(tracing::field::display),
+                        loss = record.loss,
+                        millis = record.millis,
+                        bytes_up = record.bytes_up,
+                        bytes_down = record.bytes_down,
+                        epsilon = record.epsilon,
+                        "round closed"
+                    );
+                }
                 Event::Ended(why) => warn!(why, "no round can be made any more"),
                 Event::Finished(version) => info!(%version, "the federation is over"),
                 Event::Refused(client, fault) => {

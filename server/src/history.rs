@@ -211,6 +211,7 @@ pub fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Released(version) => format!("released {version}"),
         Outcome::Aborted(why) => format!("aborted: {why}"),
+        Outcome::Evaluated(version) => format!("evaluated {version}"),
     }
 }
 
@@ -256,6 +257,7 @@ mod tests {
             examples: 0,
             loss: 0.0,
             evaluations: BTreeMap::new(),
+            tally: None,
             millis: 1,
             bytes_up: 2,
             bytes_down: 3,

@@ -9,7 +9,7 @@
 //!   through the handshake;
 //! - [`endpoint`]: QUIC; [`connection`], [`frame`], [`outbox`]: one peer;
 //! - [`driver`]: the loop around the coordinator; [`live`]: what it tells of itself;
-//! - [`privacy`]: the ledger's records, and what noise a guarantee needs;
+//! - [`privacy`]: the ledger's records, and what noise a guarantee needs; [`score`]: what evaluations come to;
 //! - [`admin`]: what operators ask; [`control`]: how they ask a running server; [`cli`]: the commands.
 
 pub mod admin;
@@ -34,5 +34,6 @@ pub mod privacy;
 pub mod registry;
 pub mod roll;
 pub mod roster;
+pub mod score;
 pub mod store;
 pub mod verifier;

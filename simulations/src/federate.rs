@@ -150,7 +150,7 @@ pub(crate) fn federate(
                     all.clients.push(client_result(client_id(person).as_str(), HELD_OUT, &nights, &stager)?);
                 }
                 // Nothing else of a federation outlives it: trainers hold whole nights.
-                histories.push((fold.test.clone(), outcome.rounds));
+                histories.push((fold.test.clone(), outcome));
             }
             all.stager = Some(stager);
         }
@@ -230,22 +230,25 @@ fn quality_notes(night: &Night) -> Vec<String> {
     notes
 }
 
+/// The people whom a federation never saw, and what became of it.
+type History = (Vec<PersonId>, Outcome);
+
 /// The rounds of the first seed, all folds together: every held-out person is scored by the federation that never
 /// saw that person.
-fn merged_rounds(
-    histories: &[(Vec<PersonId>, Vec<RoundRecord>)],
-) -> Result<Vec<RoundResult>, ConfusionError> {
-    let mut by_round: BTreeMap<Round, Vec<(&[PersonId], &RoundRecord)>> = BTreeMap::new();
-    for (held_out, rounds) in histories {
-        for record in rounds {
-            by_round.entry(record.round).or_default().push((held_out, record));
+fn merged_rounds(histories: &[History]) -> Result<Vec<RoundResult>, ConfusionError> {
+    let mut by_round: BTreeMap<Round, Vec<(&History, &RoundRecord)>> = BTreeMap::new();
+    for history in histories {
+        // A round that was not to make a release has no row.
+        let made = |record: &&RoundRecord| !matches!(record.outcome, RoundOutcome::Evaluated(_));
+        for record in history.1.rounds.iter().filter(made) {
+            by_round.entry(record.round).or_default().push((history, record));
         }
     }
-    let merge = |(round, records): (Round, Vec<(&[PersonId], &RoundRecord)>)| {
+    let merge = |(round, records): (Round, Vec<(&History, &RoundRecord)>)| {
         let mut result = RoundResult { round: round.0, ..RoundResult::default() };
         let (mut loss, mut held_out): (f64, Option<Confusion>) = (0.0, None);
         let mut aborted = 0;
-        for (people, record) in &records {
+        for ((people, outcome), record) in &records {
             result.cohort += record.cohort.len() as u32;
             result.reported += record.counted.len() as u32;
             result.examples += record.examples;
@@ -254,14 +257,19 @@ fn merged_rounds(
             result.bytes_up += record.bytes_up;
             result.bytes_down += record.bytes_down;
             match &record.outcome {
-                RoundOutcome::Released(version) => result.version = result.version.max(version.0),
+                RoundOutcome::Released(version) | RoundOutcome::Evaluated(version) => {
+                    result.version = result.version.max(version.0);
+                }
                 RoundOutcome::Aborted(why) => {
                     aborted += 1;
                     result.aborted = Some(format!("{aborted} of {} folds: {why}", records.len()));
                 }
             }
-            for person in *people {
-                let Some(evaluation) = record.evaluations.get(&client_id(person)) else { continue };
+            let RoundOutcome::Released(version) = record.outcome else { continue };
+            for person in people {
+                let scored =
+                    outcome.evaluations.get(&client_id(person)).and_then(|scored| scored.get(&version));
+                let Some(evaluation) = scored else { continue };
                 let classes = usize::from(evaluation.classes);
                 let counts = evaluation.confusion.chunks_exact(classes);
                 let rows: Vec<Vec<u64>> =

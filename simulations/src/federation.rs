@@ -39,6 +39,9 @@ pub struct Client {
     pub trainer: Arc<dyn Trainer>,
 }
 
+/// The evaluations that owners of clients heard of, by release.
+pub type Evaluations = BTreeMap<ClientId, BTreeMap<Version, LocalEvaluation>>;
+
 /// What a federation came to.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -48,8 +51,8 @@ pub struct Outcome {
     pub weights: Bytes,
     /// Every round that ended, in order.
     pub rounds: Vec<RoundRecord>,
-    /// The last evaluation of each client, with the version that it is of.
-    pub evaluations: BTreeMap<ClientId, (Version, LocalEvaluation)>,
+    /// What each client counted, whatever its server got to know of it.
+    pub evaluations: Evaluations,
     /// What it cost.
     pub statistics: Statistics,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use somnus_protocol::evaluation::EvaluationPolicy;
 use somnus_protocol::fault::Fault;
 use somnus_protocol::ids::{ClientId, Digest};
 use somnus_protocol::message::Role;
@@ -78,7 +79,8 @@ impl Members {
 
     /// A client's machine. The study sees everything, so its clients allow what the scenario asks for.
     pub(crate) fn participant(&self, id: &ClientId, role: Role, kept: &Kept) -> Participant {
-        let policy = Policy { danger_plain_aggregation: true, ..Policy::default() };
+        let evaluation = EvaluationPolicy::PerClient;
+        let policy = Policy { danger_plain_aggregation: true, evaluation, ..Policy::default() };
         let seed = self.seed.derive(Label::RoundSecrets, id.as_str().as_bytes());
         Participant::new(id.clone(), role, policy, kept, seed)
     }

@@ -10,7 +10,7 @@ use somnus_protocol::config::FederationConfig;
 use somnus_protocol::coordinator::{Coordinator, Input, Output};
 use somnus_protocol::ids::{ClientId, UpdateId};
 use somnus_protocol::message::{CHUNK, PROTOCOL, Role, ToClient, ToServer, Visible};
-use somnus_protocol::record::Snapshot;
+use somnus_protocol::record::{Evaluation, Snapshot};
 use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
 
@@ -126,8 +126,8 @@ fn answer(
             }
         }
         ToClient::Evaluate(examination) => {
-            let counts =
-                ToServer::Evaluated { version: examination.version, classes: 2, confusion: vec![1, 2, 3, 4] };
+            let counts = Some(Evaluation { classes: 2, confusion: vec![1, 2, 3, 4] });
+            let counts = ToServer::Evaluated { version: examination.version, counts };
             inputs.push_back(Input::Message(client, counts));
         }
         _ => {}

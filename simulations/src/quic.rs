@@ -20,13 +20,12 @@ use rustls::version::TLS13;
 use serde::de::DeserializeOwned;
 use somnus_protocol::coordinator::{self, Coordinator};
 use somnus_protocol::fault::Fault;
-use somnus_protocol::ids::{ClientId, Digest, Round, Version};
+use somnus_protocol::ids::{ClientId, Digest, Round};
 use somnus_protocol::message::{ALPN, ToClient, ToServer};
 use somnus_protocol::participant::{self, Kept, Participant};
 use somnus_protocol::record::{Record, RoundRecord};
 use somnus_protocol::time::Instant;
 use somnus_protocol::token::SERVER_NAME;
-use somnus_protocol::trainer::LocalEvaluation;
 use somnus_protocol::wire;
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, mpsc};
@@ -34,7 +33,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant as Clock, sleep_until};
 
 use crate::blobs::{Blobs, Disk};
-use crate::federation::{Client, Federation, Observer, Outcome, Statistics};
+use crate::federation::{Client, Evaluations, Federation, Observer, Outcome, Statistics};
 use crate::members::{Member, Members};
 
 /// Why a federation over QUIC came to nothing.
@@ -143,7 +142,7 @@ impl<'a> Run<'a> {
         let mut machine = Coordinator::new(config, start, seed, roll);
         let mut lines: BTreeMap<ClientId, mpsc::UnboundedSender<ToClient>> = BTreeMap::new();
         let mut records: BTreeMap<Round, RoundRecord> = BTreeMap::new();
-        let mut evaluations: BTreeMap<ClientId, (Version, LocalEvaluation)> = BTreeMap::new();
+        let mut evaluations = Evaluations::new();
         let mut statistics = Statistics::default();
         let mut until = None;
         while !machine.is_finished() {
@@ -216,11 +215,11 @@ fn told(
     now: Instant,
     client: &ClientId,
     event: &participant::Event,
-    evaluations: &mut BTreeMap<ClientId, (Version, LocalEvaluation)>,
+    evaluations: &mut Evaluations,
     observer: &mut dyn Observer,
 ) {
     if let participant::Event::Evaluated(version, evaluation) = event {
-        evaluations.insert(client.clone(), (*version, evaluation.clone()));
+        evaluations.entry(client.clone()).or_default().insert(*version, evaluation.clone());
     }
     observer.client(now, client, event);
 }

@@ -99,6 +99,7 @@ pub fn assemble(
     let weights = Checkpoint::from_bytes(&foundation)?.flatten(rules.plan.trainable)?;
     let config = rules.clone().check()?;
     config.sections(&foundation)?;
+    config.classes(&foundation)?;
     config.terms(weights.len())?;
     Ok(Recipe {
         federation: Federation {

@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use somnus_protocol::config::RoundConfig;
 use somnus_protocol::coordinator::{self, Coordinator};
-use somnus_protocol::ids::{ClientId, Round, Version};
+use somnus_protocol::ids::{ClientId, Round};
 use somnus_protocol::message::{Role, ToClient, ToServer};
 use somnus_protocol::participant::{self, Kept, Participant};
 use somnus_protocol::record::{Record, RoundRecord, Snapshot};
 use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
-use somnus_protocol::trainer::{LocalEvaluation, Trainer};
+use somnus_protocol::trainer::Trainer;
 use somnus_protocol::wire;
 
 use crate::agenda::{Agenda, Happening};
 use crate::blobs::{Blobs, Disk};
 use crate::executor::{Executor, Ticket};
-use crate::federation::{Client, Federation, Observer, Outcome, Statistics};
+use crate::federation::{Client, Evaluations, Federation, Observer, Outcome, Statistics};
 use crate::members::{Member, Members};
 use crate::network::{Chance, Place, Way, WorldConfig};
 
@@ -83,7 +83,7 @@ struct World<'a> {
     hubs: Vec<Hub>,
     index: BTreeMap<ClientId, usize>,
     records: BTreeMap<Round, RoundRecord>,
-    evaluations: BTreeMap<ClientId, (Version, LocalEvaluation)>,
+    evaluations: Evaluations,
     statistics: Statistics,
     observer: &'a mut dyn Observer,
 }
@@ -211,7 +211,7 @@ impl<'a> World<'a> {
             hubs,
             index,
             records: BTreeMap::new(),
-            evaluations: BTreeMap::new(),
+            evaluations: Evaluations::new(),
             statistics: Statistics::default(),
             observer,
         })
@@ -350,7 +350,8 @@ impl<'a> World<'a> {
                 participant::Output::Run(job) => self.begin(client, *job),
                 participant::Output::Event(event) => {
                     if let participant::Event::Evaluated(version, evaluation) = &event {
-                        self.evaluations.insert(hub.id.clone(), (*version, evaluation.clone()));
+                        let scored = self.evaluations.entry(hub.id.clone()).or_default();
+                        scored.insert(*version, evaluation.clone());
                     }
                     self.observer.client(self.now, &hub.id, &event);
                 }
@@ -365,7 +366,10 @@ impl<'a> World<'a> {
     fn begin(&mut self, client: usize, job: participant::Job) {
         let hub = &mut self.hubs[client];
         let seconds = match &job {
-            participant::Job::Train { .. } => self.config.training_seconds,
+            participant::Job::Train(train) if train.assignment().counting().is_alone() => {
+                self.config.evaluation_seconds
+            }
+            participant::Job::Train(_) => self.config.training_seconds,
             participant::Job::Examine { .. } => self.config.evaluation_seconds,
             _ => MASKING,
         };
@@ -510,7 +514,7 @@ impl<'a> World<'a> {
     fn unfinished(&self) -> WorldError {
         let last = self.records.values().last().and_then(|record| match &record.outcome {
             somnus_protocol::record::Outcome::Aborted(why) => Some(why.clone()),
-            somnus_protocol::record::Outcome::Released(_) => None,
+            _ => None,
         });
         WorldError::Unfinished {
             hours: self.now.elapsed().as_secs_f64().max(self.config.longest_hours * 3600.0) / 3600.0,

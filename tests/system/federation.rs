@@ -1,12 +1,12 @@
 //! One real server, eight real hubs, three rounds, eight reports.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Log, PLAIN, Place, good, peak_mib};
 
 const ROUNDS: &str = "rounds = 3\ncohort = 8\nmin_clients = 8\nmin_reports = 8\n";
 
-fn json(path: &std::path::Path) -> Value {
+fn read_json(path: &std::path::Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).expect("JSON")
 }
@@ -26,12 +26,19 @@ fn eight_hubs_make_three_releases_and_eight_reports() {
     let status = place.status();
     assert_eq!(status["release"], 3, "{status:#}");
     let rounds = status["rounds"].as_array().expect("rounds");
-    assert_eq!(rounds.len(), 3);
+    // Each round counts, under its masks, the release that it starts from; a last one does nothing else.
+    assert_eq!(rounds.len(), 4);
+    assert_eq!(rounds[0]["evaluated"], Value::Null, "nobody scores the foundation");
+    for (version, round) in rounds.iter().enumerate().skip(1) {
+        let evaluated = &round["evaluated"];
+        assert_eq!((&evaluated["version"], &evaluated["clients"]), (&json!(version), &json!(8)), "{round:#}");
+        assert!(evaluated["kappa"].is_number() && evaluated["accuracy"].is_number(), "{round:#}");
+    }
     for name in &names {
         let report = place.hub(name).join("report");
         let html = std::fs::read_to_string(report.join(format!("{name}.html"))).expect("a page");
         assert!(html.contains("<svg") && html.contains(name.as_str()));
-        let report = json(&report.join(format!("{name}.json")));
+        let report = read_json(&report.join(format!("{name}.json")));
         assert_eq!(report["model"]["version"], 3, "{name}");
         let epochs = report["client"]["metrics"]["n"].as_u64().expect("a number of epochs");
         assert!(epochs > 100, "{name} was judged on {epochs} epochs");

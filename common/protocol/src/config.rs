@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Manifest;
 use crate::encoding::Reduce;
+use crate::evaluation::EvaluationPolicy;
 use crate::fault::ConfigError;
 use crate::ids::{Round, Version};
 use crate::plan::{Optimiser, Personalisation, TrainPlan};
@@ -85,6 +86,9 @@ pub struct FederationConfig {
     pub pause_seconds: f64,
     /// Evaluate every how many releases; 0 means only the last. Default 1.
     pub evaluate_every: u64,
+    /// What the server gets to know of evaluations: `none`, `aggregate` in masked rounds, `per-client`. Default `aggregate` for
+    /// masked rounds, `none` for those with privacy, `per-client` for plain ones.
+    pub evaluation: Option<EvaluationPolicy>,
     /// Updates held in memory at a time while they arrive; the sum itself is one more. Default 4.
     pub upload_slots: u32,
     /// Updates reach the server in the clear, it sees every single one. For tests and trusted servers.
@@ -119,6 +123,7 @@ impl Default for FederationConfig {
             stall_seconds: 60.0,
             pause_seconds: 10.0,
             evaluate_every: 1,
+            evaluation: None,
             upload_slots: 4,
             danger_plain_aggregation: false,
             secure: SecureConfig::default(),
@@ -147,6 +152,7 @@ pub struct RoundConfig {
     pub(crate) stall: Duration,
     pub(crate) pause: Duration,
     pub(crate) evaluate_every: u64,
+    pub(crate) policy: EvaluationPolicy,
     pub(crate) upload_slots: usize,
     /// How rounds are masked; none for plain ones.
     pub(crate) secure: Option<SecurePlan>,
@@ -159,6 +165,24 @@ pub struct RoundConfig {
 }
 
 impl FederationConfig {
+    /// What the server is to know of evaluations.
+    fn evaluation_policy(&self) -> Result<EvaluationPolicy, ConfigError> {
+        use EvaluationPolicy::{Aggregate, None, PerClient};
+        let refuse = |why: &str| Err(ConfigError::value("evaluation", why));
+        match (self.evaluation, self.danger_plain_aggregation, &self.privacy) {
+            (Option::None, true, _) => Ok(PerClient),
+            (Option::None, false, Option::None) => Ok(Aggregate),
+            (Option::None, false, Some(_)) => Ok(None),
+            (Some(Aggregate), true, _) => {
+                refuse("a plain round has no masks to count under: write `per-client` or `none`")
+            }
+            (Some(Aggregate | PerClient), false, Some(_)) => refuse(
+                "counts have no noise, and would tell of a person what `privacy` promises to hide: write `none`",
+            ),
+            (Some(policy), _, _) => Ok(policy),
+        }
+    }
+
     /// Checks that the numbers make sense together.
     ///
     /// # Errors
@@ -237,6 +261,7 @@ impl FederationConfig {
         if let Some(privacy) = &self.privacy {
             terms::check(&self, privacy)?;
         }
+        let policy = self.evaluation_policy()?;
         if let StrategyConfig::Scaffold { population, .. } = self.strategy {
             need(
                 population >= self.cohort,
@@ -284,6 +309,7 @@ impl FederationConfig {
             stall: seconds("stall_seconds", self.stall_seconds, 1.0)?,
             pause: seconds("pause_seconds", self.pause_seconds, 0.01)?,
             evaluate_every: self.evaluate_every,
+            policy,
             upload_slots: self.upload_slots as usize,
             secure,
             privacy: self.privacy,
@@ -355,6 +381,28 @@ impl RoundConfig {
         Err(ConfigError::value("plan.invariance", why))
     }
 
+    /// The classes of the evaluations that clients count under their masks, in a federation that starts from `foundation`;
+    /// `None` if they do not.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] if the checkpoint does not say how many there are.
+    pub fn classes(&self, foundation: &[u8]) -> Result<Option<u8>, ConfigError> {
+        if self.policy != EvaluationPolicy::Aggregate {
+            return Ok(None);
+        }
+        match Manifest::read(foundation) {
+            Ok(Manifest { embedding: Some(shape), .. }) => Ok(Some(shape.classes)),
+            Ok(_) => Err(ConfigError::value(
+                "evaluation",
+                "the foundation model's manifest does not say how many classes there are to count: write `none`, or use a \
+                 checkpoint of this version",
+            )),
+            Err(error) => {
+                Err(ConfigError::value("evaluation", format!("the foundation model cannot be read: {error}")))
+            }
+        }
+    }
+
     /// The trainable set that travels.
     pub fn trainable(&self) -> crate::plan::TrainableSet {
         self.plan.trainable
@@ -381,6 +429,50 @@ mod tests {
         assert_eq!(terms.secure.unwrap().encoding.clip_norm, 0.5);
         let error = parse::<FederationConfig>("[privacy]\nepsilom = 8.0\n").unwrap_err().to_string();
         assert_eq!(error, "line 2: unknown key `epsilom`; did you mean `epsilon`?");
+    }
+
+    #[test]
+    fn a_server_is_told_of_evaluations_what_goes_with_its_rounds() {
+        use EvaluationPolicy::{Aggregate, None, PerClient};
+        let policy = |mode: &str, evaluation: &str| {
+            let evaluation = if evaluation.is_empty() {
+                String::new()
+            } else {
+                format!("evaluation = \"{evaluation}\"\n")
+            };
+            let config =
+                parse::<FederationConfig>(&format!("{evaluation}weighting = \"uniform\"\n{mode}")).unwrap();
+            config.check().map(|config| config.policy)
+        };
+        let private = "[privacy]\nepsilon = 8.0\npopulation = 1000\n";
+        let both = format!("danger_plain_aggregation = true\n{private}");
+        let modes = [
+            ("", [Aggregate, None, Aggregate, PerClient].map(Some)),
+            (
+                "danger_plain_aggregation = true\n",
+                [Some(PerClient), Some(None), Option::None, Some(PerClient)],
+            ),
+            (private, [Some(None), Some(None), Option::None, Option::None]),
+            (&both, [Some(PerClient), Some(None), Option::None, Some(PerClient)]),
+        ];
+        for (mode, expected) in modes {
+            for (evaluation, expected) in ["", "none", "aggregate", "per-client"].into_iter().zip(expected) {
+                let got = policy(mode, evaluation);
+                assert_eq!(got.as_ref().ok(), expected.as_ref(), "{evaluation:?} in {mode:?}");
+                if let Err(error) = got {
+                    let text = error.to_string();
+                    assert!(text.starts_with("`evaluation`") && text.contains("write `"), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_that_does_not_say_its_classes_cannot_be_counted() {
+        let config = FederationConfig::default().check().unwrap();
+        let error = config.classes(b"no model").unwrap_err().to_string();
+        assert!(error.starts_with("`evaluation`"), "{error}");
+        assert_eq!(plain().check().unwrap().classes(b"no model"), Ok(None));
     }
 
     #[test]

@@ -15,7 +15,8 @@
 //!   them; [`credentials`]: who is who while they are made;
 //! - [`privacy`]: noise that hides a person in the sum, and a ledger of what was told;
 //! - [`record`]: what the server must not forget; [`checkpoint`]: the file that a model travels in;
-//! - [`config`], [`plan`]: what an operator decides; [`fault`]: who is to blame;
+//! - [`config`], [`plan`]: what an operator decides; [`evaluation`]: what a server gets to know of evaluations;
+//!   [`fault`]: who is to blame;
 //! - [`ids`], [`time`], [`seed`]: names, moments and chance.
 //!
 //! Both machines are driven alike by QUIC, by the simulator and by the tests: one call to `handle` for each thing
@@ -27,6 +28,7 @@ pub mod config;
 pub mod coordinator;
 pub mod credentials;
 pub mod encoding;
+pub mod evaluation;
 pub mod fault;
 pub mod ids;
 mod memory;

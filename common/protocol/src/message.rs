@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::evaluation::{Counting, EvaluationPolicy};
 use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
 use crate::plan::TrainPlan;
+use crate::record::Evaluation;
 use crate::secagg::{Member, Revealed, SealedShare, Signature, Subset};
 use crate::secure::SecurePlan;
 use crate::update::Sections;
@@ -71,14 +73,12 @@ pub enum ToServer {
         /// [`CHUNK`] bytes, fewer only at the end.
         bytes: Bytes,
     },
-    /// The counts of an evaluation.
+    /// The evaluation of a release is done.
     Evaluated {
         /// The release.
         version: Version,
-        /// Number of classes.
-        classes: u8,
-        /// Confusion matrix, rows truth, row-major.
-        confusion: Vec<u32>,
+        /// What it counted, if the server gets to know that of single clients.
+        counts: Option<Evaluation>,
     },
     /// The client cannot do what this round asks.
     Decline {
@@ -245,6 +245,11 @@ impl Assignment {
         Self { time_left_ms: 0, counted: None, ..self.clone() }
     }
 
+    /// Which counts of an evaluation it asks for.
+    pub fn counting(&self) -> Counting {
+        self.secure.as_ref().map_or(Counting::Nothing, |secure| secure.counting)
+    }
+
     /// All that it asks for in one digest, to which the secrets of a masked round are bound.
     pub fn promise(&self) -> Digest {
         Digest::of(&wire::to_disk(&self.everybodys()))
@@ -262,4 +267,7 @@ pub struct Examination {
     pub foundation: BlobId,
     /// The release.
     pub release: BlobId,
+    /// What the server gets to know of evaluations: with anything but single clients' counts, this one is for the client's
+    /// owner alone.
+    pub policy: EvaluationPolicy,
 }

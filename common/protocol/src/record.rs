@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::evaluation::Tally;
 use crate::ids::{BlobId, ClientId, Round, Version};
 use crate::privacy::ledger;
 use crate::secagg::{SealedShare, Subset};
@@ -99,6 +100,8 @@ pub enum Outcome {
     Released(Version),
     /// It made none; the text says why.
     Aborted(String),
+    /// It was not to make any: its clients scored this release.
+    Evaluated(Version),
 }
 
 /// One client's evaluation of a release: counts only.
@@ -129,8 +132,10 @@ pub struct RoundRecord {
     pub examples: u64,
     /// Weighted mean of the training losses.
     pub loss: f32,
-    /// Evaluations of the release by the clients that were there.
+    /// Evaluations of the release by the clients that were there, if the server gets to know single ones.
     pub evaluations: BTreeMap<ClientId, Evaluation>,
+    /// What the clients in the sum counted, of the release that the round started from, if they were asked to.
+    pub tally: Option<Tally>,
     /// From selection to the end of the evaluation, in milliseconds of the server's clock.
     pub millis: u64,
     /// Bytes of updates received.

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::encoding::{Beside, Codec, Contribution, Encoded, EncodingConfig, Setup};
+use crate::encoding::{Beside, Codec, Contribution, Encoded, EncodingConfig, Reduce, Setup};
+use crate::evaluation::{Counting, Scoring};
 use crate::fault::{ConfigError, Fault};
 use crate::privacy::noise::{BadVariance, DiscreteGaussian, Skellam};
 use crate::secagg::Parameters;
 use crate::secagg::roster::MAX_MEMBERS;
 use crate::seed::{Label, Seed};
 use crate::sum::Weighting;
-use crate::update::UpdateLayout;
+use crate::update::{Sections, UpdateLayout};
 
 /// The smallest part of a large cohort that has to be withstood: with less, a server could thin out the graph.
 const LEAST_COLLUDING: f64 = 0.05;
@@ -55,6 +56,8 @@ pub struct SecurePlan {
     pub beside: Beside,
     /// The noise that each client adds, if clients do.
     pub noise: Option<ClientNoise>,
+    /// Whether counts of an evaluation ride along.
+    pub counting: Counting,
 }
 
 /// Noise of one client on each lane of the weights, in lane units.
@@ -108,8 +111,8 @@ impl SecureConfig {
             return Err(ConfigError::value("secure.patience_seconds", why));
         }
         let Self { colluding, dropping, encoding, .. } = self.clone();
-        let plan =
-            SecurePlan { colluding, dropping, weighting, encoding, beside: Beside::Everything, noise: None };
+        let (beside, noise, counting) = (Beside::Everything, None, Counting::Nothing);
+        let plan = SecurePlan { colluding, dropping, weighting, encoding, beside, noise, counting };
         plan.check()?;
         Ok((plan, Duration::from_secs_f64(patience)))
     }
@@ -131,6 +134,7 @@ impl SecurePlan {
         if let Some(noise) = self.noise {
             noise.sampler()?;
         }
+        self.counting.check()?;
         self.encoding.check()
     }
 
@@ -161,7 +165,8 @@ impl SecurePlan {
         Seed::from_number(number).derive(Label::Encoding, &[])
     }
 
-    /// The encoding of a round's updates; `favourites` came beside the release, if there is one and they are wanted.
+    /// The encoding of a round's updates, or of counts alone; `favourites` came beside the release, if there is one and they are
+    /// wanted.
     ///
     /// # Errors
     /// [`ConfigError`] if lanes cannot hold the sum.
@@ -173,10 +178,17 @@ impl SecurePlan {
         favourites: Option<&[u8]>,
     ) -> Result<Codec, ConfigError> {
         let weighting = self.weighting;
-        let beside = self.beside;
-        let setup =
-            Setup { layout, weighting, roster: members, evaluation: None, public, beside, favourites };
-        let codec = Codec::new(&self.encoding, &setup)?;
+        let (roster, mut encoding) = (members, self.encoding.clone());
+        let evaluation = self.counting.scoring().map(|Scoring { classes, .. }| classes);
+        let (layout, beside, favourites) = match self.counting {
+            Counting::Alone(_) => {
+                encoding.reduce = Reduce::None;
+                (UpdateLayout::new(0, Sections::default()), Beside::Nothing, None)
+            }
+            Counting::Nothing | Counting::Beside(_) => (layout, self.beside, favourites),
+        };
+        let setup = Setup { layout, weighting, roster, evaluation, public, beside, favourites };
+        let codec = Codec::new(&encoding, &setup)?;
         match self.noise {
             Some(noise) => codec.with_noise(noise.deviation()),
             None => Ok(codec),

@@ -94,10 +94,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::evaluation::EvaluationPolicy;
     use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
     use crate::message::{Assignment, Examination, PROTOCOL, Role, ToClient, ToServer, Visible};
     use crate::moments::Embedding;
     use crate::plan::{Invariance, Personalisation, TrainPlan};
+    use crate::record::Evaluation;
     use crate::secagg::{Parameters, SealedShare, Signature, Subset};
     use crate::secure::SecureConfig;
     use crate::sum::Weighting;
@@ -140,7 +142,8 @@ mod tests {
             + "010000003f02"
             + "040000003f";
         let name = format!("{sevens}fbe803");
-        let examination = Examination { version, plan, foundation, release };
+        let policy = EvaluationPolicy::PerClient;
+        let examination = Examination { version, plan, foundation, release, policy };
         let cases: Vec<(Vec<u8>, String)> = vec![
             (
                 encode(&ToServer::CheckIn { protocol: PROTOCOL, role: Role::Evaluates }),
@@ -160,8 +163,11 @@ mod tests {
                 "06000000030300020102".into(),
             ),
             (
-                encode(&ToServer::Evaluated { version: Version(2), classes: 2, confusion: vec![1, 2, 3, 4] }),
-                "080000000402020401020304".into(),
+                encode(&ToServer::Evaluated {
+                    version: Version(2),
+                    counts: Some(Evaluation { classes: 2, confusion: vec![1, 2, 3, 4] }),
+                }),
+                "09000000040201020401020304".into(),
             ),
             (encode(&ToServer::Decline { round, reason: "no".into() }), "05000000050302".to_owned() + "6e6f"),
             (
@@ -177,7 +183,7 @@ mod tests {
                 encode(&ToClient::Train(assignment)),
                 format!("b20000000003{plan_bytes}05{name}{name}01{name}0101042000060102"),
             ),
-            (encode(&ToClient::Evaluate(examination)), format!("850000000102{plan_bytes}{name}{name}")),
+            (encode(&ToClient::Evaluate(examination)), format!("860000000102{plan_bytes}{name}{name}02")),
         ];
         for (frame, golden) in cases {
             assert_eq!(hex(&frame), golden);
@@ -210,6 +216,7 @@ mod tests {
             plan,
             foundation: blob,
             release: blob,
+            policy: EvaluationPolicy::Aggregate,
         });
         assert_eq!(decode::<ToServer>(&encode(&part)[HEADER..]).unwrap(), part);
         // As many neighbours as a roster of the largest size has.

@@ -46,12 +46,11 @@ pub(super) fn together(
     let mut scores = Scores::new();
     for person in cuts.keys() {
         // Whom the world kept from answering is missing in the row, and the row says of how many people it is.
-        let Some((version, counts)) = outcome.evaluations.get(&client_id(person)) else { continue };
-        if *version == outcome.version {
-            let rows = counts.confusion.chunks_exact(usize::from(counts.classes));
-            let rows: Vec<Vec<u64>> = rows.map(|row| row.iter().copied().map(u64::from).collect()).collect();
-            scores.insert(person.to_string(), Confusion::try_from(rows)?);
-        }
+        let scored = outcome.evaluations.get(&client_id(person));
+        let Some(counts) = scored.and_then(|scored| scored.get(&outcome.version)) else { continue };
+        let rows = counts.confusion.chunks_exact(usize::from(counts.classes));
+        let rows: Vec<Vec<u64>> = rows.map(|row| row.iter().copied().map(u64::from).collect()).collect();
+        scores.insert(person.to_string(), Confusion::try_from(rows)?);
     }
     Ok((scores, release))
 }

@@ -199,8 +199,7 @@ fn people_who_only_evaluate_are_scored_and_never_train() {
     assert_eq!(last.evaluations.len(), 8);
     let new: ClientId = "client-101".parse().unwrap();
     assert!(!last.cohort.contains(&new));
-    assert_eq!(outcome.evaluations[&new].0, Version(4));
-    assert_eq!(outcome.evaluations[&new].1.confusion, last.evaluations[&new].confusion);
+    assert_eq!(outcome.evaluations[&new][&Version(4)].confusion, last.evaluations[&new].confusion);
 }
 
 /// When everybody has to be there, a storm costs time and nothing else.

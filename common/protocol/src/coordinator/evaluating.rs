@@ -1,25 +1,22 @@
-//! Publication and federated evaluation: the release is durable first, then clients score it.
+//! Publication and federated evaluation: the release is durable first, then clients score it for their owners, and tell
+//! what they counted if the policy is that the server gets to know it of each.
 
 use std::collections::BTreeSet;
 
 use super::job::{Aggregate, Aggregated, Job};
 use super::open::Open;
 use super::phase::{Phase, Step};
+use super::selecting::Selecting;
 use super::total::Total;
 use super::{Coordinator, Event, Held, Output, StrategyHome};
 use crate::config::RoundConfig;
+use crate::evaluation::{EvaluationPolicy, MAX_CLASSES, MAX_EPOCHS};
 use crate::fault::Fault;
 use crate::ids::{ClientId, Version};
 use crate::message::{Examination, ToClient};
 use crate::privacy::ledger::Reservation;
 use crate::record::{Evaluation, Outcome, Record, Release, RoundRecord, Seen};
 use crate::time::Instant;
-
-/// Most classes of an evaluation.
-const MAX_CLASSES: u8 = 8;
-
-/// Most epochs in one client's evaluation: more than ten years of nights.
-const MAX_EPOCHS: u64 = 1 << 22;
 
 /// The sum is with the aggregation job.
 pub(super) struct Aggregating {
@@ -38,14 +35,17 @@ pub(super) struct Evaluating {
     pub(super) deadline: Instant,
     /// Connected clients that have not answered.
     pub(super) expected: BTreeSet<ClientId>,
+    /// Those that have.
+    done: BTreeSet<ClientId>,
 }
 
 impl Evaluating {
     /// The evaluation that a crash interrupted, with what was on disk of it. It waits for the cohort to come back.
     pub(super) fn resume(record: RoundRecord, config: &RoundConfig) -> Self {
         let opened = Instant::default();
-        let expected = record.cohort.iter().cloned().collect();
-        Self { record, opened, deadline: opened + config.evaluation, expected }
+        let done: BTreeSet<ClientId> = record.evaluations.keys().cloned().collect();
+        let expected = record.cohort.iter().filter(|client| !done.contains(*client)).cloned().collect();
+        Self { record, opened, deadline: opened + config.evaluation, expected, done }
     }
 }
 
@@ -66,6 +66,7 @@ impl Coordinator {
         let stopped = Outcome::Aborted("the server was stopped".into());
         let mut record = open.into_record(now, stopped, counted, self.bytes_down);
         (record.examples, record.loss) = (total.examples(), total.loss());
+        record.tally = self.tally(&total);
         let norm = self.next_norm(round, &total);
         let (weights, layout, reduce) = (self.weights.bytes.clone(), self.layout(), self.config.reduce());
         self.out.push_back(Output::Run(Job::Aggregate(Aggregate {
@@ -101,10 +102,7 @@ impl Coordinator {
         let norm = self.adapted(norm);
         let release =
             Release { version: self.version, round, weights, strategy: state, companion: beside, norm };
-        let due = match self.config.evaluate_every {
-            0 => self.is_last(),
-            every => self.is_last() || self.version.0.is_multiple_of(every),
-        };
+        let due = self.is_due();
         record.evaluating = due;
         record.epsilon = self.epsilon();
         self.spend(reservation);
@@ -122,8 +120,9 @@ impl Coordinator {
         }
         self.dismiss(round, record.cohort.iter());
 
-        let mut evaluating =
-            Evaluating { record, opened, deadline: now + self.config.evaluation, expected: BTreeSet::new() };
+        let deadline = now + self.config.evaluation;
+        let (expected, done) = (BTreeSet::new(), BTreeSet::new());
+        let mut evaluating = Evaluating { record, opened, deadline, expected, done };
         if due {
             evaluating.expected = self.checked_in().map(|(client, _)| client.clone()).collect();
             for client in &evaluating.expected {
@@ -138,7 +137,7 @@ impl Coordinator {
         let examination = self.examination();
         let Phase::Evaluating(evaluating) = &mut self.phase else { return };
         let (round, counted) = (evaluating.record.round, evaluating.record.counted.contains(client));
-        let ask = !evaluating.record.evaluations.contains_key(client);
+        let ask = !evaluating.done.contains(client);
         if ask {
             evaluating.expected.insert(client.clone());
         }
@@ -156,21 +155,27 @@ impl Coordinator {
         &mut self,
         client: &ClientId,
         version: Version,
-        classes: u8,
-        confusion: Vec<u32>,
+        counts: Option<Evaluation>,
     ) -> Result<(), Fault> {
+        let told = self.config.policy == EvaluationPolicy::PerClient;
         let evaluating = self.evaluating(version)?;
+        if counts.is_some() && !told {
+            return Err(Fault::Unsolicited("a single client's counts"));
+        }
         if !evaluating.expected.remove(client) {
             // A doubled answer is ignored; one that nobody asked for cannot get here, all checked-in are asked.
             return Ok(());
         }
-        let cells = usize::from(classes) * usize::from(classes);
-        let epochs: u64 = confusion.iter().copied().map(u64::from).sum();
-        if !(2..=MAX_CLASSES).contains(&classes) || confusion.len() != cells || epochs > MAX_EPOCHS {
-            return Err(Fault::BadEvaluation);
+        evaluating.done.insert(client.clone());
+        match counts {
+            Some(counts) if !is_sound(&counts) => Err(Fault::BadEvaluation),
+            Some(counts) => {
+                evaluating.record.evaluations.insert(client.clone(), counts);
+                Ok(())
+            }
+            None if told => Err(Fault::BadEvaluation),
+            None => Ok(()),
         }
-        evaluating.record.evaluations.insert(client.clone(), Evaluation { classes, confusion });
-        Ok(())
     }
 
     pub(super) fn evaluation_declined(
@@ -191,19 +196,11 @@ impl Coordinator {
         record.millis = now.since(opened).as_millis() as u64;
         record.bytes_down = self.bytes_down;
         self.persist_round(record);
-        if !self.is_last() {
-            return Step::Go(Phase::selecting());
-        }
-        let everyone: Vec<ClientId> = self.checked_in().map(|(client, _)| client.clone()).collect();
-        for client in &everyone {
-            self.send(client, ToClient::Finished { version: self.version });
-        }
-        self.event(Event::Finished(self.version));
-        Step::Go(Phase::Finished)
-    }
-
-    fn is_last(&self) -> bool {
-        self.version.0 >= self.config.rounds
+        Step::Go(match (self.is_last(), self.classes) {
+            (false, _) => Phase::selecting(),
+            (true, Some(_)) => Phase::Selecting(Selecting::closing(now + self.config.evaluation)),
+            (true, None) => self.finish(),
+        })
     }
 
     fn examination(&self) -> Examination {
@@ -212,6 +209,7 @@ impl Coordinator {
             plan: self.config.plan.clone(),
             foundation: self.foundation.id,
             release: self.weights.id,
+            policy: self.config.policy,
         }
     }
 
@@ -222,4 +220,12 @@ impl Coordinator {
             _ => Err(Fault::Unsolicited("an evaluation")),
         }
     }
+}
+
+/// Whether one client can have counted this.
+fn is_sound(counts: &Evaluation) -> bool {
+    let Evaluation { classes, confusion } = counts;
+    let epochs: u64 = confusion.iter().copied().map(u64::from).sum();
+    let cells = usize::from(*classes).pow(2);
+    (2..=MAX_CLASSES).contains(classes) && confusion.len() == cells && epochs <= u64::from(MAX_EPOCHS)
 }

@@ -108,10 +108,11 @@ impl Guarantee {
 impl Coordinator {
     /// How the next round is masked; none if it is plain.
     pub(super) fn secure(&self) -> Option<SecurePlan> {
-        match &self.guarantee {
+        let plan = match &self.guarantee {
             Some(guarantee) => guarantee.secure(),
             None => self.config.secure.clone(),
-        }
+        };
+        plan.map(|plan| SecurePlan { counting: self.counting(), ..plan })
     }
 
     /// What hides people in the sum of `round`.

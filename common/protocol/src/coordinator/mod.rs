@@ -34,6 +34,7 @@ mod phase;
 mod resume;
 mod selecting;
 mod sharing;
+mod tallying;
 mod total;
 mod unmasking;
 mod uploads;
@@ -44,6 +45,7 @@ pub use job::{Job, JobResult};
 use masks::Masks;
 use open::Open;
 use phase::{Phase, Step};
+use selecting::Selecting;
 use uploads::Offer;
 
 /// What happens to a coordinator.
@@ -123,6 +125,8 @@ pub struct Coordinator {
     weights: Held,
     companion: Option<Held>,
     sections: Sections,
+    /// Of the evaluations that clients count under their masks, if they do.
+    classes: Option<u8>,
     /// What was promised about privacy; none if nothing was.
     guarantee: Option<Guarantee>,
     /// Where each client's update was last.
@@ -184,6 +188,7 @@ impl Coordinator {
         // Drivers refuse a model that does not fit before they come here; without its shape there are no moments.
         let without = Sections { extra: config.strategy.extra(), moments: None };
         let sections = config.sections(&foundation).unwrap_or(without);
+        let classes = config.classes(&foundation).unwrap_or_default();
         let layout = UpdateLayout::new(weights.len() / 4, sections).reduced(&config.reduce());
         // Of another length if the operator has changed the plan since.
         let companion = companion.filter(|bytes| bytes.len() as u64 == layout.companion_bytes());
@@ -192,7 +197,12 @@ impl Coordinator {
         let bytes_down = evaluating.as_ref().map_or(0, |record| record.bytes_down);
         let phase = match evaluating.filter(|record| record.outcome == Outcome::Released(version)) {
             Some(record) => Phase::Evaluating(Evaluating::resume(record, &config)),
-            None if version.0 >= config.rounds => Phase::Finished,
+            None if version.0 >= config.rounds => {
+                // Nobody has begun to count the last release, or a crash took what was begun.
+                let owed = classes.is_some() && last_outcome == Some(Outcome::Released(version));
+                let closing = || Phase::Selecting(Selecting::closing(Instant::default() + config.evaluation));
+                if owed { closing() } else { Phase::Finished }
+            }
             None => Phase::selecting(),
         };
         let (terms, impossible) = match terms {
@@ -209,6 +219,7 @@ impl Coordinator {
             weights: Held::new(weights),
             companion: companion.map(Held::new),
             sections,
+            classes,
             guarantee,
             seen,
             last_outcome,
@@ -339,9 +350,7 @@ impl Coordinator {
             }
             (ToServer::Part { round, offset, bytes }, _) => self.part(now, client, round, offset, &bytes),
             (ToServer::Decline { round, reason }, _) => self.declined(client, round, &reason),
-            (ToServer::Evaluated { version, classes, confusion }, _) => {
-                self.evaluated(client, version, classes, confusion)
-            }
+            (ToServer::Evaluated { version, counts }, _) => self.evaluated(client, version, counts),
             (ToServer::DeclineEvaluation { version, reason }, _) => {
                 self.evaluation_declined(client, version, &reason)
             }
@@ -374,6 +383,8 @@ impl Coordinator {
         loop {
             // Each arm consumes its phase and returns the next one, or itself when it has to wait.
             let moved = match std::mem::replace(&mut self.phase, Phase::Finished) {
+                // A round that was to count the last release is not repeated.
+                Phase::Idle(until) if until <= now && self.is_last() => Step::Go(self.finish()),
                 Phase::Idle(until) if until <= now => Step::Go(Phase::selecting()),
                 Phase::Idle(until) => Step::Stay(Phase::Idle(until)),
                 Phase::Selecting(selecting) => self.try_select(now, selecting),
@@ -427,13 +438,15 @@ impl Coordinator {
     fn task(&self, round: Round, time_left: Duration) -> Assignment {
         let mut plan = self.config.plan.clone();
         plan.learning_rate = plan.rate(self.version.0, self.config.rounds);
+        // Who does not train needs nothing beside the release.
+        let companion = self.companion.as_ref().filter(|_| !self.counting().is_alone());
         Assignment {
             round,
             plan,
             seed: self.round_seed(round).number(),
             foundation: self.foundation.id,
             release: self.weights.id,
-            companion: self.companion.as_ref().map(|held| held.id),
+            companion: companion.map(|held| held.id),
             sections: self.sections,
             secure: self.secure(),
             time_left_ms: time_left.as_millis() as u64,

@@ -54,6 +54,7 @@ impl Open {
             examples: 0,
             loss: 0.0,
             evaluations: BTreeMap::new(),
+            tally: None,
             millis: now.since(self.opened).as_millis() as u64,
             bytes_up: self.bytes_up,
             bytes_down,

@@ -7,7 +7,7 @@ use super::keying::Keying;
 use super::open::Open;
 use super::phase::{Phase, Step};
 use super::uploads::Collecting;
-use super::{Coordinator, Event, Peer};
+use super::{Coordinator, Event};
 use crate::config::RoundConfig;
 use crate::ids::{ClientId, Round};
 use crate::message::Role;
@@ -20,11 +20,23 @@ use crate::time::Instant;
 pub(super) struct Selecting {
     /// Since when there have been enough to begin, though fewer than wanted.
     enough_since: Option<Instant>,
+    /// When to give up, if the round is there for counts alone.
+    until: Option<Instant>,
 }
 
 impl Selecting {
+    /// For the round that counts the last release, for which nobody waits longer than `until`.
+    pub(super) fn closing(until: Instant) -> Self {
+        Self { enough_since: None, until: Some(until) }
+    }
+
     pub(super) fn deadline(&self, config: &RoundConfig) -> Option<Instant> {
-        self.enough_since.map(|since| since + config.selection)
+        let begins = self.enough_since.map(|since| since + config.selection);
+        begins.into_iter().chain(self.until).min()
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 }
 
@@ -34,22 +46,25 @@ impl Coordinator {
         if let Some(overspent) = self.overspent() {
             return Step::Go(self.end_early(now, overspent.to_string()));
         }
-        let may = |client: &&ClientId| self.may_train(client);
-        let candidates: Vec<ClientId> = self.trainers().filter(may).cloned().collect();
+        let candidates = self.candidates();
         if candidates.len() < self.config.min_clients {
-            return Step::Stay(Phase::selecting());
+            let waiting = Selecting { enough_since: None, ..selecting };
+            let late = selecting.is_late(now);
+            return if late { Step::Go(self.finish()) } else { Step::Stay(Phase::Selecting(waiting)) };
         }
         let since = selecting.enough_since.unwrap_or(now);
-        if candidates.len() < self.config.invited && now < since + self.config.selection {
-            return Step::Stay(Phase::Selecting(Selecting { enough_since: Some(since) }));
+        let wait = now < since + self.config.selection && !selecting.is_late(now);
+        if candidates.len() < self.config.invited && wait {
+            return Step::Stay(Phase::Selecting(Selecting { enough_since: Some(since), ..selecting }));
         }
         self.round = self.round.next();
         self.bytes_down = 0;
         let cohort = self.draw(self.round, candidates);
         self.event(Event::Opened(self.round, cohort.clone()));
-        let (round, deadline) = (self.round, now + self.config.training);
+        let time = if self.is_last() { self.config.evaluation } else { self.config.training };
+        let (round, deadline) = (self.round, now + time);
         for client in &cohort {
-            let message = self.assignment(client, round, self.config.training);
+            let message = self.assignment(client, round, time);
             self.send(client, message);
         }
         let open = Open::new(round, cohort, now);
@@ -73,10 +88,11 @@ impl Coordinator {
         candidates
     }
 
-    fn trainers(&self) -> impl Iterator<Item = &ClientId> {
-        self.peers
-            .iter()
-            .filter(|(_, peer)| **peer == Peer::CheckedIn(Role::Trains))
-            .map(|(client, _)| client)
+    /// Who may be in the next round: those who train, and everybody if nobody will.
+    fn candidates(&self) -> Vec<ClientId> {
+        let last = self.is_last();
+        let may =
+            |(client, role): &(&ClientId, Role)| last || *role == Role::Trains && self.may_train(client);
+        self.checked_in().filter(may).map(|(client, _)| client.clone()).collect()
     }
 }

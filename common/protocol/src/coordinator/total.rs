@@ -1,6 +1,7 @@
 //! What a round's updates come to.
 
 use super::job::GroupSum;
+use crate::encoding::Evaluated;
 use crate::privacy::clipped::ClippedSum;
 use crate::privacy::veil::Veil;
 use crate::robust::groups::{self, GroupMean};
@@ -40,6 +41,17 @@ impl Opened {
         let of = |group: &GroupSum| f64::from(group.decoded.loss) * group.decoded.weight as f64;
         let total = self.weight() as f64;
         if total > 0.0 { (self.groups.iter().map(of).sum::<f64>() / total) as f32 } else { 0.0 }
+    }
+
+    fn evaluated(&self) -> Option<Evaluated> {
+        let mut groups = self.groups.iter().map(|group| group.decoded.evaluation.clone());
+        let first = groups.next()??;
+        groups.try_fold(first, |mut all, group| {
+            let group = group?;
+            all.clients += group.clients;
+            all.confusion.iter_mut().zip(group.confusion).for_each(|(all, count)| *all += count);
+            Some(all)
+        })
     }
 
     fn combine(self) -> Gathered {
@@ -83,6 +95,14 @@ impl Total {
                 let long = opened.groups.iter().map(|group| group.decoded.clipped).sum();
                 Some((opened.updates().saturating_sub(long), long))
             }
+        }
+    }
+
+    /// What clients counted of the release that they started from, all groups together, if they were asked to.
+    pub(super) fn evaluated(&self) -> Option<Evaluated> {
+        match self {
+            Self::Plain(_) | Self::Clipped(..) => None,
+            Self::Opened(opened) => opened.evaluated(),
         }
     }
 

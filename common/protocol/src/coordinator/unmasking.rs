@@ -202,7 +202,11 @@ impl Coordinator {
         counted.sort();
         let Unmasking { open, reservation, .. } = unmasking;
         let total = Total::Opened(Opened { groups, rule: self.config.robust.build() });
-        self.aggregate(now, open, counted, total, reservation)
+        if self.counting().is_alone() {
+            self.conclude(now, open, counted, &total)
+        } else {
+            self.aggregate(now, open, counted, total, reservation)
+        }
     }
 
     pub(super) fn unmasked(&mut self, done: Unmasked) {

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::config::EncodingConfig;
-use super::counters::{Counters, Evaluated, MAX_EPOCHS};
+use super::counters::{Counters, Evaluated};
 use super::reduction::Reduction;
 use super::vector::{Noise, Sensitivity, Single, Vector, norm};
 use crate::checkpoint::bytes_of;
+use crate::evaluation::MAX_EPOCHS;
 use crate::fault::{ConfigError, Fault};
 use crate::packed::{Lanes, MAX_LANE_BITS, Packed};
 use crate::privacy::veil::Veil;

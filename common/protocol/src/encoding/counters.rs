@@ -3,9 +3,6 @@
 use super::codec::DecodeError;
 use crate::packed::{Lanes, Packed, lane_bits};
 
-/// Most epochs that one evaluation may count.
-pub(super) const MAX_EPOCHS: u32 = 1 << 22;
-
 /// What the clients that evaluated counted together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Evaluated {

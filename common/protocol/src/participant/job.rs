@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::encoding::{Contribution, Encoded, Reduce};
+use crate::evaluation::{Counting, MAX_EPOCHS, Scoring};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, UpdateId};
 use crate::message::{Assignment, Examination, Visible};
@@ -155,6 +156,7 @@ pub struct Mask {
     pub(super) codec: Recipe,
     pub(super) update: Bytes,
     pub(super) visible: Visible,
+    pub(super) counts: Option<Vec<u32>>,
 }
 
 /// What an update is encoded by.
@@ -238,12 +240,23 @@ pub struct Update {
     pub(super) bytes: Bytes,
     pub(super) id: UpdateId,
     pub(super) visible: Visible,
+    /// The confusion matrix of the release that the round starts from, or why there is none; none if nobody asked.
+    pub(super) counts: Option<Result<Vec<u32>, String>>,
     /// What stays here once the update counts.
     pub(super) memory: Option<Bytes>,
     /// Of the companion that it was trained beside.
     pub(super) favourites: Option<Bytes>,
     /// The round's keys, signed; none in a plain round.
     pub(super) keys: Option<Member>,
+}
+
+impl Update {
+    /// What there is to mask where nobody trains.
+    fn counts_alone(confusion: Vec<u32>) -> Self {
+        let (bytes, visible) = (Bytes::new(), Visible { examples: 1, loss: 0.0 });
+        let (id, counts) = (UpdateId::of(&bytes), Some(Ok(confusion)));
+        Self { id, bytes, visible, counts, memory: None, favourites: None, keys: None }
+    }
 }
 
 // Vectors of weights and secrets have no place in a log.
@@ -314,7 +327,16 @@ impl Train {
             let certificate = hands.identity.certificate().clone();
             Member { client: client.clone(), certificate, advertisement, signature }
         });
-        let update = train(&assignment, &client, memory, hands.trainer, materials)?;
+        let score = |scoring| score(&assignment, scoring, memory.clone(), hands.trainer, &materials);
+        let update = match assignment.counting() {
+            Counting::Nothing => train(&assignment, &client, memory, hands.trainer, materials)?,
+            // Who cannot count can train nevertheless.
+            Counting::Beside(scoring) => {
+                let counts = Some(score(scoring));
+                Update { counts, ..train(&assignment, &client, memory, hands.trainer, materials)? }
+            }
+            Counting::Alone(scoring) => Update::counts_alone(score(scoring)?),
+        };
         Ok(JobResult::Trained(assignment, Box::new(Update { keys, ..update })))
     }
 }
@@ -335,7 +357,7 @@ impl Share {
 
 impl Mask {
     fn run(self) -> Result<JobResult, String> {
-        let Self { promise, session, present, shares, codec, update, visible } = self;
+        let Self { promise, session, present, shares, codec, update, visible, counts } = self;
         let members = session.roster().size();
         let (holding, faults) = session.receive(present, shares).map_err(|fault| fault.to_string())?;
         let Recipe { plan, layout, favourites, residual, public, rounding, secret } = codec;
@@ -344,8 +366,8 @@ impl Mask {
         let Visible { examples, loss } = visible;
         // Weights of another set have nothing to do with these.
         let residual = residual.filter(|residual| residual.len() == 4 * layout.weights().len());
-        let residual = residual.as_deref();
-        let contribution = Contribution { update: &update, examples, loss, evaluation: None, residual };
+        let (evaluation, residual) = (counts.as_deref(), residual.as_deref());
+        let contribution = Contribution { update: &update, examples, loss, evaluation, residual };
         let encoded =
             plan.encode(&codec, &contribution, &rounding, &secret).map_err(|fault| fault.to_string())?;
         let Encoded { mut packed, residual } = encoded;
@@ -415,7 +437,32 @@ fn train(
     let mut update = trainer.train(&task).map_err(|e| e.to_string())?;
     let (visible, memory) = (Visible { examples: update.examples, loss: update.loss }, update.memory.take());
     let bytes = layout.pack(update).map_err(|e| e.to_string())?;
-    Ok(Update { id: UpdateId::of(&bytes), bytes, visible, memory, favourites: beside.favourites, keys: None })
+    let (id, favourites) = (UpdateId::of(&bytes), beside.favourites);
+    Ok(Update { id, bytes, visible, counts: None, memory, favourites, keys: None })
+}
+
+/// The counts of the release that a round starts from.
+fn score(
+    assignment: &Assignment,
+    scoring: Scoring,
+    memory: Option<Bytes>,
+    trainer: &dyn Trainer,
+    materials: &Materials<Bytes>,
+) -> Result<Vec<u32>, String> {
+    let (version, plan) = (scoring.version, assignment.plan.clone());
+    plan.check().map_err(|error| error.to_string())?;
+    let Materials { foundation, release: weights, .. } = materials.clone();
+    let task = EvaluateTask { version, plan, foundation, weights, memory };
+    let LocalEvaluation { classes, confusion } =
+        trainer.evaluate(&task).map_err(|error| error.to_string())?;
+    let epochs: u64 = confusion.iter().copied().map(u64::from).sum();
+    if classes != scoring.classes || confusion.len() != usize::from(classes).pow(2) {
+        return Err(format!("this hub counts {classes} classes, the server {}", scoring.classes));
+    }
+    if epochs > u64::from(MAX_EPOCHS) {
+        return Err(format!("{epochs} epochs, at most {MAX_EPOCHS} can be counted"));
+    }
+    Ok(confusion)
 }
 
 /// A client's own chance in a round; the server knows it.

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::evaluation::EvaluationPolicy;
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Round, Version};
 use crate::memory::{Left, Memory};
 use crate::message::{Assignment, CHUNK, Examination, PROTOCOL, REASON, Role, ToClient, ToServer, Visible};
+use crate::record::Evaluation;
 use crate::seed::Seed;
 use crate::time::Instant;
 use crate::trainer::LocalEvaluation;
@@ -322,20 +324,16 @@ impl Participant {
         self.send(ToServer::CheckIn { protocol: PROTOCOL, role: self.role });
     }
 
-    /// Whether the owner of this client lets it take part in this.
-    fn allows(&self, assignment: &Assignment) -> Result<(), String> {
-        match &assignment.secure {
-            Some(secure) => secure.check().map_err(|error| error.to_string()),
-            None if self.policy.danger_plain_aggregation => Ok(()),
-            None => Err("the server wants to see this hub's update by itself, and `danger_plain_aggregation = true` does \
-                         not allow it here"
-                .into()),
-        }
-    }
-
     fn decline(&mut self, round: Round, why: String) {
         self.task = Task::Idle;
         self.send(ToServer::Decline { round, reason: why.chars().take(REASON).collect() });
+        self.event(Event::Declined(why));
+    }
+
+    fn decline_evaluation(&mut self, version: Version, why: String) {
+        self.task = Task::Idle;
+        let reason = why.chars().take(REASON).collect();
+        self.send(ToServer::DeclineEvaluation { version, reason });
         self.event(Event::Declined(why));
     }
 
@@ -351,10 +349,19 @@ impl Participant {
                 self.offer();
             }
             _ => {
-                if let Work::Train(assignment) = &work
-                    && let Err(why) = self.allows(assignment)
-                {
-                    return self.decline(assignment.round, why);
+                // What the owner of this client does not allow.
+                match &work {
+                    Work::Train(assignment) => {
+                        if let Err(why) = self.policy.allows(self.role, assignment) {
+                            return self.decline(assignment.round, why);
+                        }
+                    }
+                    Work::Examine(examination) => {
+                        if let Err(why) = self.policy.allows_evaluation(examination) {
+                            return self.decline_evaluation(examination.version, why);
+                        }
+                    }
+                    Work::Join(..) => {}
                 }
                 self.out.push_back(Output::Lookup(work.blobs()[0]));
                 self.task = Task::Gathering { work, next: 0 };
@@ -432,7 +439,9 @@ impl Participant {
         let job = match work {
             Work::Train(assignment) => {
                 let assignment = assignment.clone();
-                self.out.push_back(Output::Event(Event::Training(assignment.round)));
+                if !assignment.counting().is_alone() {
+                    self.out.push_back(Output::Event(Event::Training(assignment.round)));
+                }
                 let memory = self.before(&assignment).trainer;
                 let secrets = assignment.secure.is_some().then(|| self.secrets(assignment.promise()));
                 Job::Train(Train { assignment, client: self.id.clone(), memory, secrets })
@@ -470,14 +479,12 @@ impl Participant {
                 self.decline(task.round, why);
             }
             (Task::Working(Work::Examine(task)), JobResult::Examined(done, evaluation)) if task == done => {
-                self.examined(done.version, evaluation);
+                self.examined(&done, evaluation);
             }
             (Task::Working(Work::Examine(task)), JobResult::Failed(Receipt::Examine(done), why))
                 if task == done =>
             {
-                let reason = why.chars().take(REASON).collect();
-                self.send(ToServer::DeclineEvaluation { version: done.version, reason });
-                self.event(Event::Declined(why));
+                self.decline_evaluation(done.version, why);
             }
             (Task::Working(Work::Join(part, _)), JobResult::Shared(promise, session, shares))
                 if part.promise == promise =>
@@ -500,7 +507,12 @@ impl Participant {
 
     fn trained(&mut self, assignment: Assignment, mut update: Box<Update>) {
         let Visible { examples, loss } = update.visible;
-        self.event(Event::Trained { round: assignment.round, examples, loss });
+        if !assignment.counting().is_alone() {
+            self.event(Event::Trained { round: assignment.round, examples, loss });
+        }
+        if let Some(Err(why)) = &update.counts {
+            self.event(Event::Declined(format!("nothing was counted of the release: {why}")));
+        }
         self.task = match (assignment.secure.clone(), update.keys.take()) {
             (Some(plan), Some(keys)) => Task::Masking(Box::new(Part::new(assignment, plan, update, keys))),
             _ => {
@@ -527,11 +539,13 @@ impl Participant {
         }
     }
 
-    fn examined(&mut self, version: Version, evaluation: LocalEvaluation) {
+    fn examined(&mut self, done: &Examination, evaluation: LocalEvaluation) {
+        let (version, told) = (done.version, done.policy == EvaluationPolicy::PerClient);
         let LocalEvaluation { classes, confusion } = evaluation.clone();
         // Told before it is sent: who hears of both sides hears that the server counted it after that.
         self.event(Event::Evaluated(version, evaluation));
-        self.send(ToServer::Evaluated { version, classes, confusion });
+        let counts = told.then_some(Evaluation { classes, confusion });
+        self.send(ToServer::Evaluated { version, counts });
     }
 
     /// Says again where this client is in its round; the server answers with what comes next.

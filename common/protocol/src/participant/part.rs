@@ -75,6 +75,11 @@ impl Part {
         ToServer::Ready { round: self.assignment.round, keys: self.keys.clone() }
     }
 
+    /// Whether there is nothing but counts to mask.
+    fn is_alone(&self) -> bool {
+        self.plan.counting.is_alone()
+    }
+
     pub(super) fn upload(&self) -> Option<&Bytes> {
         self.upload.as_ref().map(|upload| &upload.bytes)
     }
@@ -102,7 +107,8 @@ impl Part {
             plan: self.plan.clone(),
             layout: UpdateLayout::new(release.len as usize / 4, sections),
             favourites: self.update.favourites.clone(),
-            residual: before.residual,
+            // An update says again what was left out; counts alone leave it where it is.
+            residual: before.residual.filter(|_| !self.is_alone()),
             public: seed,
             rounding: training_seed(&self.assignment, client).derive(Label::Rounding, &[]),
             secret: Seed::new(*secrets.as_bytes()),
@@ -202,7 +208,9 @@ impl Participant {
                     let before = self.before(&part.assignment);
                     let (promise, update) = (part.promise, part.update.bytes.clone());
                     let (visible, codec) = (part.update.visible, part.recipe(&self.id, &secrets, before));
-                    self.run(Job::Mask(Mask { promise, session, present, shares, codec, update, visible }));
+                    let counts = part.update.counts.clone().and_then(Result::ok);
+                    let mask = Mask { promise, session, present, shares, codec, update, visible, counts };
+                    self.run(Job::Mask(mask));
                 } else {
                     part.stage = Stage::Shared(session);
                 }
@@ -269,7 +277,9 @@ impl Participant {
                     return self.decline(round, why.into());
                 }
                 // After the pin: what another update left behind, which may count, is not overwritten.
-                self.leave(&part.assignment, part.update.memory.take(), residual);
+                if !part.is_alone() {
+                    self.leave(&part.assignment, part.update.memory.take(), residual);
+                }
                 part.upload = Some(Upload { id: UpdateId::of(&bytes), bytes });
                 part.stage = Stage::Masked(holding);
                 if let Some(offer) = part.offer() {

@@ -10,6 +10,7 @@ use super::world::{Action, Dies, Said, World, secrets_on};
 use crate::checkpoint::floats;
 use crate::config::FederationConfig;
 use crate::encoding::EncodingConfig;
+use crate::evaluation::EvaluationPolicy;
 use crate::fault::Fault;
 use crate::ids::{ClientId, Round, Version};
 use crate::message::{Role, ToServer};
@@ -24,9 +25,9 @@ const ROUND: Round = Round(1);
 /// The mean of the groups' means: it says something of every one of them.
 const ALL: RobustConfig = RobustConfig::TrimmedMean { fraction: 0.0 };
 
-const MEDIAN: RobustConfig = RobustConfig::Median {};
+pub(super) const MEDIAN: RobustConfig = RobustConfig::Median {};
 
-fn grouped(clients: u32, groups: u32, rounds: u64, robust: RobustConfig) -> FederationConfig {
+pub(super) fn grouped(clients: u32, groups: u32, rounds: u64, robust: RobustConfig) -> FederationConfig {
     let secure = SecureConfig {
         encoding: EncodingConfig { clip_norm: 64.0, ..EncodingConfig::default() },
         ..config(clients, rounds).secure
@@ -34,8 +35,11 @@ fn grouped(clients: u32, groups: u32, rounds: u64, robust: RobustConfig) -> Fede
     FederationConfig { robust, groups, min_reports: 3 * groups, secure, ..config(clients, rounds) }
 }
 
+/// With nothing but rounds that make releases.
 fn world(clients: u32, groups: u32, rounds: u64, robust: RobustConfig) -> World {
-    with_policy(grouped(clients, groups, rounds, robust), Policy::default())
+    let evaluation = Some(EvaluationPolicy::None);
+    let config = FederationConfig { evaluation, ..grouped(clients, groups, rounds, robust) };
+    with_policy(config, Policy::default())
 }
 
 /// Who is in which group of the first round.

@@ -106,7 +106,7 @@ impl Table {
                     Output::Send(message) => self.said.push(message),
                     Output::Run(job) => {
                         let needs = job.needs().try_map(|blob| self.cache.get(&blob).cloned().ok_or(()));
-                        let trainer = Arithmetic { weights: WEIGHTS, mood: self.mood };
+                        let trainer = Arithmetic { mood: self.mood, ..Arithmetic::new(WEIGHTS) };
                         let (identity, roll) = (&self.identities[ME as usize], self.authority.roll());
                         let hands = Hands { trainer: &trainer, identity, roll: &roll };
                         inputs.push(Input::Finished(job.run(hands, needs.unwrap())));

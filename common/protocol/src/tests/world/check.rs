@@ -8,6 +8,7 @@ use super::hands::Arithmetic;
 use super::{SEED, World, boosted};
 use crate::checkpoint::{bytes_of, floats};
 use crate::encoding::{Codec, Contribution, Encoded, Reduce};
+use crate::evaluation::Counting;
 use crate::ids::{BlobId, ClientId, Round, Version};
 use crate::message::{Examination, Role, ToClient};
 use crate::packed::Packed;
@@ -47,6 +48,9 @@ impl World {
         let written = match message {
             ToClient::Evaluate(Examination { version, .. }) | ToClient::Finished { version } => {
                 *version <= self.last_release()
+            }
+            ToClient::Train(assignment) => {
+                assignment.counting().scoring().is_none_or(|scoring| scoring.version <= self.last_release())
             }
             ToClient::Share { round, roster } => steps(*round)
                 .any(|step| matches!(step, Masked::Roster(bytes) if BlobId::of(bytes) == *roster)),
@@ -104,7 +108,7 @@ impl World {
         let mut sum = ClippedSum::new(self.weights, self.terms().unwrap().config.clip.initial());
         for client in &round.counted {
             let mine = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes()).number();
-            let hands = Arithmetic { weights: self.weights, mood: 0 };
+            let hands = Arithmetic::new(self.weights);
             sum.add(&layout.pack(hands.update(mine, 0, None, layout.sections())).unwrap()).unwrap();
         }
         let clean = sum.veiled(&Veil::new(self.config.cohort, 1.0, 0.0, Source::Clients));
@@ -132,6 +136,7 @@ impl World {
     /// Checks everything that must be true of what is on disk, whatever happened.
     pub(in crate::tests) fn check(&self) {
         self.check_ledger();
+        self.check_evaluations();
         let (mut version, mut norm) = (Version(0), None);
         let mut weights = vec![0.25; self.weights];
         let mut rule = self.config.clone().check().unwrap().rule(self.weights, version);
@@ -161,8 +166,10 @@ impl World {
                     let cohort: BTreeSet<_> = round.cohort.iter().collect();
                     assert!(round.counted.iter().all(|c| cohort.contains(c)), "counted-in-cohort");
                     let evaluators = self.hubs.iter().filter(|h| h.role == Role::Evaluates);
+                    // All who are there may count the last release.
+                    let closing = version.0 >= self.config.rounds && !rounds.contains(&round.round);
                     assert!(
-                        evaluators.into_iter().all(|h| !cohort.contains(&h.id)),
+                        closing || evaluators.into_iter().all(|h| !cohort.contains(&h.id)),
                         "evaluators-never-train"
                     );
                     if let Outcome::Released(_) = round.outcome {
@@ -201,10 +208,11 @@ impl World {
             for client in &round.counted {
                 let own = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes());
                 let count = self.begun[&(client.clone(), round.round)];
-                let hands = Arithmetic { weights: self.weights, mood: 0 };
+                let hands = Arithmetic::new(self.weights);
                 add(&mut sums[2], &hands.update(own.number(), count, None, layout.sections()).delta, 1.0);
             }
-            let (_, groups) = self.masked_sums(round, layout, seed, None, None).unwrap();
+            let beside = (None, self.counting(Version(release.version.0 - 1)));
+            let (_, groups) = self.masked_sums(round.round, layout, seed, None, beside).unwrap();
             let lanes = groups[0].codec.sensitivity();
             slack += clients * lanes.unit * (lanes.lanes as f64).sqrt();
         }
@@ -222,26 +230,27 @@ impl World {
     }
 
     /// The encodings of a masked round, from the rosters on the disk, and nothing in them yet.
-    fn masked_sums(
+    pub(super) fn masked_sums(
         &self,
-        round: &RoundRecord,
+        round: Round,
         layout: UpdateLayout,
         seed: u64,
         norm: Option<f64>,
-        companion: Option<&Bytes>,
+        (companion, counting): (Option<&Bytes>, Counting),
     ) -> Option<(SecurePlan, Vec<GroupSum>)> {
         let mut secure = match self.terms() {
             Some(terms) => terms.secure?,
             None => self.config.clone().check().unwrap().secure?,
         };
         secure.encoding.clip_norm = norm.unwrap_or(secure.encoding.clip_norm);
+        secure.counting = counting;
         let favourites = companion.and_then(|companion| layout.favourites(companion));
         let public = secure.public(seed);
         let sum = |roster: Roster| {
             let codec = secure.codec(layout, roster.size(), &public, favourites.as_deref()).unwrap();
             GroupSum { sum: Packed::zero(codec.words()), codec, roster, counted: Vec::new() }
         };
-        let sums: Vec<GroupSum> = self.rosters(round.round).into_iter().map(sum).collect();
+        let sums: Vec<GroupSum> = self.rosters(round).into_iter().map(sum).collect();
         assert_eq!(sums.len(), self.config.groups as usize, "a-release-has-its-rosters");
         Some((secure, sums))
     }
@@ -262,7 +271,9 @@ impl World {
         let mut sum = Sum::new(layout.numbers());
         let seed = Seed::from_number(SEED).derive(Label::Training, &round.round.0.to_le_bytes()).number();
         let Past { companion, mut residuals } = past;
-        let mut masked = self.masked_sums(round, layout, seed, norm, companion.as_ref());
+        let counting = self.counting(Version(version.0 - 1));
+        let beside = (companion.as_ref(), counting);
+        let mut masked = self.masked_sums(round.round, layout, seed, norm, beside);
         for client in &round.counted {
             let own = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes());
             let mine = own.number();
@@ -280,8 +291,9 @@ impl World {
                 let GroupSum { codec, sum, counted, .. } = group.expect("counted-in-a-group");
                 counted.push(client.clone());
                 let residual = residuals.remove(client);
-                let residual = residual.as_deref();
-                let update = Contribution { update: &bytes, examples, loss: 1.0, evaluation: None, residual };
+                let counts = self.counts(client, round.round, counting);
+                let (evaluation, residual) = (counts.as_deref(), residual.as_deref());
+                let update = Contribution { update: &bytes, examples, loss: 1.0, evaluation, residual };
                 let rounding = own.derive(Label::Rounding, &[]);
                 let secret = Seed::new(self.witness.seeds[&(client.clone(), round.round)]);
                 let mut rng = secret.derive(Label::Privacy, b"client").rng();
@@ -334,9 +346,9 @@ impl World {
 }
 
 /// The sum of one group of a masked round.
-struct GroupSum {
-    roster: Roster,
-    codec: Codec,
+pub(super) struct GroupSum {
+    pub(super) roster: Roster,
+    pub(super) codec: Codec,
     sum: Packed,
     counted: Vec<ClientId>,
 }

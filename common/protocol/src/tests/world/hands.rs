@@ -16,6 +16,8 @@ pub(in crate::tests) struct Arithmetic {
     pub(in crate::tests) weights: usize,
     /// Another one gives other updates.
     pub(in crate::tests) mood: u64,
+    /// It has nothing to evaluate.
+    pub(in crate::tests) blind: bool,
 }
 
 impl Trainer for Arithmetic {
@@ -26,6 +28,9 @@ impl Trainer for Arithmetic {
     }
 
     fn evaluate(&self, task: &EvaluateTask) -> Result<LocalEvaluation, TrainError> {
+        if self.blind {
+            return Err(TrainError("no night has labels".into()));
+        }
         let count = remembered(task.memory.as_ref()) as u32;
         Ok(LocalEvaluation { classes: 2, confusion: vec![task.version.0 as u32, count, 0, 1] })
     }
@@ -59,6 +64,10 @@ pub(super) fn remembered(memory: Option<&Bytes>) -> u64 {
 }
 
 impl Arithmetic {
+    pub(in crate::tests) fn new(weights: usize) -> Self {
+        Self { weights, mood: 0, blind: false }
+    }
+
     pub(super) fn update(
         &self,
         seed: u64,

@@ -8,6 +8,7 @@ use super::World;
 use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
 use crate::message::{ToClient, ToServer, Visible};
 use crate::participant;
+use crate::record::Evaluation;
 use crate::secagg::{Member, RoundSecrets, RoundSeed, SealedShare, Signature, Subset};
 
 impl World {
@@ -27,8 +28,7 @@ impl World {
             ToServer::Part { round, offset: (n % 5) as u64, bytes },
             ToServer::Evaluated {
                 version: Version(n as u64 % 3),
-                classes: n as u8,
-                confusion: vec![u32::MAX; n % 9],
+                counts: Some(Evaluation { classes: n as u8, confusion: vec![u32::MAX; n % 9] }),
             },
             ToServer::DeclineEvaluation { version: Version(n as u64 % 3), reason: "x".repeat(n) },
             ToServer::Ready { round, keys: self.stranger(who) },

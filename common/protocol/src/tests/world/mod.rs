@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::checkpoint::bytes_of;
 use crate::config::FederationConfig;
 use crate::coordinator::{self, Coordinator};
+use crate::evaluation::EvaluationPolicy;
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, Round};
 use crate::memory::Memory;
@@ -23,6 +24,7 @@ mod action;
 mod check;
 pub(super) mod hands;
 mod lies;
+mod tallies;
 mod witness;
 
 pub(super) use action::Action;
@@ -84,6 +86,10 @@ pub(super) struct World {
     pub(super) disk: Vec<Record>,
     pub(super) refused: Vec<Fault>,
     pub(super) trained: u32,
+    /// Evaluations that owners of clients heard of.
+    pub(super) evaluated: u32,
+    /// Clients that have nothing to evaluate.
+    pub(super) blind: BTreeSet<usize>,
     /// How often a client had counted when it trained for a round.
     begun: BTreeMap<(ClientId, Round), u64>,
     /// Rounds whose sum somebody was asked for.
@@ -107,7 +113,7 @@ pub(super) enum Dies {
 /// A client's hands, which boost its updates if they do.
 fn boosted(boosts: &BTreeMap<ClientId, f32>, client: &ClientId, weights: usize) -> Boosted {
     let times = boosts.get(client).copied().unwrap_or(1.0);
-    Boosted { hands: Arithmetic { weights, mood: 0 }, times }
+    Boosted { hands: Arithmetic::new(weights), times }
 }
 
 /// The time since a machine started.
@@ -131,7 +137,8 @@ impl World {
         let roll = Arc::new(authority.roll());
         let server =
             Coordinator::new(config.clone().check().unwrap(), snapshot, Seed::from_number(SEED), roll);
-        let policy = Policy { danger_plain_aggregation: true, ..Policy::default() };
+        let evaluation = EvaluationPolicy::PerClient;
+        let policy = Policy { danger_plain_aggregation: true, evaluation, ..Policy::default() };
         let hubs = roles.iter().enumerate().map(|(i, role)| {
             let id: ClientId = format!("client-{i}").parse().unwrap();
             Hub {
@@ -175,6 +182,8 @@ impl World {
             disk: Vec::new(),
             refused: Vec::new(),
             trained: 0,
+            evaluated: 0,
+            blind: BTreeSet::new(),
             begun: BTreeMap::new(),
             told: BTreeSet::new(),
             ended: Vec::new(),
@@ -293,10 +302,14 @@ impl World {
                     hub.id
                 );
             }
-            let (trainer, roll) = (boosted(&self.boosts, &hub.id, self.weights), self.authority.roll());
+            let mut trainer = boosted(&self.boosts, &hub.id, self.weights);
+            trainer.hands.blind = self.blind.contains(&who);
+            let roll = self.authority.roll();
             let hands = Hands { trainer: &trainer, identity: &hub.identity, roll: &roll };
             let result = job.run(hands, needs);
-            self.trained += u32::from(matches!(result, participant::JobResult::Trained(..)));
+            let trains =
+                matches!(&result, participant::JobResult::Trained(done, _) if !done.counting().is_alone());
+            self.trained += u32::from(trains);
             self.tell_client(who, participant::Input::Finished(result));
         }
     }
@@ -460,6 +473,7 @@ impl World {
                     hub.jobs.push_back(*job);
                 }
                 participant::Output::Event(Event::Declined(why)) => self.declined.push(why),
+                participant::Output::Event(Event::Evaluated(..)) => self.evaluated += 1,
                 participant::Output::Event(_) => {}
                 participant::Output::Wait(until) => {
                     assert!(until.is_none_or(|t| t > now), "no-busy-wait: client {who}");

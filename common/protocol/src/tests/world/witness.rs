@@ -76,6 +76,8 @@ pub(in crate::tests) struct Witness {
     pub(in crate::tests) advertised: BTreeMap<(ClientId, Round), Advertisement>,
     /// Whether anything told the server of a single training.
     pub(in crate::tests) visible: bool,
+    /// Whether anything told the server of a single client's evaluation.
+    pub(in crate::tests) counts: bool,
 }
 
 impl Witness {
@@ -113,6 +115,7 @@ impl Witness {
                 self.once(client, Said::Offer, 0, &wire::to_disk(update));
             }
             ToServer::Offer { visible: Some(_), .. } => self.visible = true,
+            ToServer::Evaluated { counts: Some(_), .. } => self.counts = true,
             ToServer::Part { round, offset, bytes } if self.keys.contains_key(client) => {
                 assert!(pinned().1[2].is_some(), "persist-then-send: {client} uploads");
                 self.again += u32::from(!self.once(client, Said::Part, *offset, bytes));
