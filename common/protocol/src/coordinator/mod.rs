@@ -2,29 +2,36 @@
 //!
 //! A driver calls [`Coordinator::handle`] once for each thing that happens, then [`Coordinator::poll`] until it says
 //! [`Output::Wait`]. It writes all `Persist` of such a drain before any `Send` leaves.
+//!
+//! - `driver`: what goes in and what comes out; `job`: slow work;
+//! - `hearing`: what clients say; `asking`: what a round asks of them;
+//! - `phase`: where the open round is; `open`: what is true of it in every phase; `resume`: after a restart;
+//! - `selecting`, `keying`, `sharing`, `collecting`, `unmasking`, `evaluating`: a file for each phase;
+//! - `groups`, `masks`, `uploads`, `opening`: what a phase keeps of its groups and clients;
+//! - `total`: what the updates come to; `tallying`: the counts beside them; `guarantee`: what was promised about privacy.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::config::RoundConfig;
-use crate::fault::Fault;
-use crate::ids::{BlobId, ClientId, Digest, Round, Version};
-use crate::message::{Assignment, CHUNK, PROTOCOL, Role, ToClient, ToServer};
+use crate::ids::{BlobId, ClientId, Round, Version};
+use crate::message::{Role, ToClient};
 use crate::record::{Outcome, Record, Release, RoundRecord, Seen, Snapshot};
-use crate::robust::Verdict;
 use crate::secagg::Roll;
 use crate::seed::{Label, Seed};
 use crate::strategy::Strategy;
 use crate::time::Instant;
 use crate::update::{Sections, UpdateLayout};
 
+mod asking;
 mod collecting;
+mod driver;
 mod evaluating;
 mod groups;
 mod guarantee;
+mod hearing;
 mod job;
 mod keying;
 mod masks;
@@ -39,82 +46,13 @@ mod total;
 mod unmasking;
 mod uploads;
 
+pub use driver::{Command, Event, Input, Output};
 use evaluating::Evaluating;
 use guarantee::Guarantee;
 pub use job::{Job, JobResult};
-use masks::Masks;
 use open::Open;
 use phase::{Phase, Step};
 use selecting::Selecting;
-use uploads::Offer;
-
-/// What happens to a coordinator.
-#[derive(Debug)]
-pub enum Input {
-    /// An enrolled client has connected; the driver has authenticated it.
-    Connected(ClientId),
-    /// Its connection is gone.
-    Disconnected(ClientId),
-    /// It said something.
-    Message(ClientId, ToServer),
-    /// The operator wants something.
-    Command(Command),
-    /// A [`Job`] is done.
-    Finished(JobResult),
-    /// The moment that [`Output::Wait`] named has come.
-    Timeout,
-}
-
-/// What an operator can ask of a running federation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Command {
-    /// End the open round, if any, without a release, and start no other.
-    Stop,
-}
-
-/// What a coordinator wants from its driver, in this order.
-#[derive(Debug)]
-pub enum Output {
-    /// Write this, all of a drain in one flush, before anything is sent.
-    Persist(Record),
-    /// Send this, if the client is still connected.
-    Send(ClientId, ToClient),
-    /// Run this on a thread that may block, and bring the result back as [`Input::Finished`].
-    Run(Job),
-    /// Tell the operator.
-    Event(Event),
-    /// Nothing more until this moment, or until something happens.
-    Wait(Option<Instant>),
-}
-
-/// What an operator may want to know.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Event {
-    /// A client said hello.
-    CheckedIn(ClientId, Role),
-    /// A client's message was refused.
-    Refused(ClientId, Fault),
-    /// A cohort was selected.
-    Opened(Round, Vec<ClientId>),
-    /// A client has trained and advertised its keys: the round, the client, how many have, how many still may.
-    Ready(Round, ClientId, usize, usize),
-    /// A survivor will not help to unmask, and says why.
-    Declined(Round, ClientId, String),
-    /// So many updates are in the sum, and their clients are asked to remove the masks.
-    Unmasking(Round, usize),
-    /// An update is in the sum: the round, the client, how many there are, how many are wanted.
-    Counted(Round, ClientId, usize, usize),
-    /// A robust rule did not take a client's update at face value, or that of its group.
-    Judged(Round, ClientId, Verdict),
-    /// A new global model.
-    Released(Version, BlobId),
-    /// A round ended.
-    Closed(RoundRecord),
-    /// The federation ends before all releases are made; the text says why.
-    Ended(String),
-    /// The federation is over.
-    Finished(Version),
-}
 
 /// One federation, seen from its server.
 pub struct Coordinator {
@@ -311,65 +249,6 @@ impl Coordinator {
         })
     }
 
-    fn message(&mut self, now: Instant, client: &ClientId, message: ToServer) -> Result<(), Fault> {
-        let Some(peer) = self.peers.get_mut(client) else {
-            return Err(Fault::Unsolicited("a message without a connection"));
-        };
-        match (message, *peer) {
-            (ToServer::CheckIn { protocol, role }, _) => {
-                if protocol != PROTOCOL {
-                    return Err(Fault::WrongProtocol { expected: PROTOCOL, got: protocol });
-                }
-                *peer = Peer::CheckedIn(role);
-                self.event(Event::CheckedIn(client.clone(), role));
-                self.send(client, ToClient::Welcome { version: self.version });
-                self.greet(now, client);
-                Ok(())
-            }
-            (_, Peer::New) => Err(Fault::Unsolicited("a message before checking in")),
-            (ToServer::Fetch { digest, offset }, _) => {
-                let roster = self.phase.masks(client).map(Masks::blob);
-                let all = [&self.weights, &self.foundation].into_iter().chain(&self.companion).chain(roster);
-                let held = all.into_iter().find(|held| held.id.digest == digest);
-                let bytes = held.map(|held| held.bytes.clone()).ok_or(Fault::NoSuchBlob)?;
-                let start = usize::try_from(offset)
-                    .ok()
-                    .filter(|start| *start < bytes.len())
-                    .ok_or(Fault::NoSuchBlob)?;
-                let chunk = bytes.slice(start..bytes.len().min(start + CHUNK));
-                self.bytes_down += chunk.len() as u64;
-                self.send(client, ToClient::Chunk { digest, offset, bytes: chunk });
-                Ok(())
-            }
-            (ToServer::Ready { round, keys }, _) => self.ready(client, round, keys),
-            (ToServer::Shares { round, shares }, _) => self.shared(client, round, shares),
-            (ToServer::Confirm { round, signature }, _) => self.confirmed(client, round, signature),
-            (ToServer::Revealed { round, shares }, _) => self.revealed(client, round, shares),
-            (ToServer::Offer { round, update, visible }, _) => {
-                self.offered(client, round, Offer { update, visible })
-            }
-            (ToServer::Part { round, offset, bytes }, _) => self.part(now, client, round, offset, &bytes),
-            (ToServer::Decline { round, reason }, _) => self.declined(client, round, &reason),
-            (ToServer::Evaluated { version, counts }, _) => self.evaluated(client, version, counts),
-            (ToServer::DeclineEvaluation { version, reason }, _) => {
-                self.evaluation_declined(client, version, &reason)
-            }
-        }
-    }
-
-    /// Tells a client that has just checked in what it may have missed.
-    fn greet(&mut self, now: Instant, client: &ClientId) {
-        match &self.phase {
-            Phase::Keying(_) => self.greet_keying(now, client),
-            Phase::Sharing(_) => self.greet_sharing(now, client),
-            Phase::Collecting(_) => self.greet_collecting(now, client),
-            Phase::Unmasking(_) => self.greet_unmasking(now, client),
-            Phase::Evaluating(_) => self.greet_evaluating(client),
-            Phase::Finished => self.send(client, ToClient::Finished { version: self.version }),
-            Phase::Idle(_) | Phase::Selecting(_) | Phase::Aggregating(_) => {}
-        }
-    }
-
     fn finished(&mut self, now: Instant, result: JobResult) {
         match result {
             JobResult::Added(added) => self.added(now, added),
@@ -422,41 +301,6 @@ impl Coordinator {
         }
         self.phase = Phase::Finished;
         self.event(Event::Finished(self.version));
-    }
-
-    /// What a round's training seeds come from, and what it draws in public.
-    fn round_seed(&self, round: Round) -> Seed {
-        self.seed.derive(Label::Training, &round.0.to_le_bytes())
-    }
-
-    /// One client's part in a round.
-    fn assignment(&self, client: &ClientId, round: Round, time_left: Duration) -> ToClient {
-        let counted = self.seen.get(client).map(|seen| seen.round);
-        ToClient::Train(Assignment { counted, ..self.task(round, time_left) })
-    }
-
-    fn task(&self, round: Round, time_left: Duration) -> Assignment {
-        let mut plan = self.config.plan.clone();
-        plan.learning_rate = plan.rate(self.version.0, self.config.rounds);
-        // Who does not train needs nothing beside the release.
-        let companion = self.companion.as_ref().filter(|_| !self.counting().is_alone());
-        Assignment {
-            round,
-            plan,
-            seed: self.round_seed(round).number(),
-            foundation: self.foundation.id,
-            release: self.weights.id,
-            companion: companion.map(|held| held.id),
-            sections: self.sections,
-            secure: self.secure(),
-            time_left_ms: time_left.as_millis() as u64,
-            counted: None,
-        }
-    }
-
-    /// What a round asks for in one digest; keys are signed for it.
-    fn promise(&self, round: Round) -> Digest {
-        self.task(round, Duration::ZERO).promise()
     }
 
     /// Ends a round without a release; its sum is dropped with it.

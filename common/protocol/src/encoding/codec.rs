@@ -1,10 +1,9 @@
 //! The encoding of one round.
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-
 use super::config::EncodingConfig;
+use super::contribution::{Beside, Contribution, Encoded};
 use super::counters::{Counters, Evaluated};
+use super::decoded::{DecodeError, Decoded};
 use super::reduction::Reduction;
 use super::vector::{Noise, Sensitivity, Single, Vector, norm};
 use crate::checkpoint::bytes_of;
@@ -44,102 +43,6 @@ pub struct Setup<'a> {
     pub beside: Beside,
     /// What [`Reduce::TopK`](super::Reduce::TopK) sent beside the release; none before there is one.
     pub favourites: Option<&'a [u8]>,
-}
-
-/// What a contribution says beside the update, exactly and without noise: what is not said has no lane.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Beside {
-    /// How many examples it has, what the training lost, whether it was clipped.
-    #[default]
-    Everything,
-    /// Whether it was clipped.
-    Clipped,
-    /// Nothing.
-    Nothing,
-}
-
-/// What one client has to say.
-#[derive(Clone, Copy, Debug)]
-pub struct Contribution<'a> {
-    /// The sections of [`UpdateLayout::pack`], little-endian f32.
-    pub update: &'a [u8],
-    /// Epochs behind it, 1 to [`MAX_EXAMPLES`].
-    pub examples: u32,
-    /// Mean training loss; beyond ±4096 it is cut off, and what is no number counts as 0.
-    pub loss: f32,
-    /// A confusion matrix, row-major, if the client has evaluated.
-    pub evaluation: Option<&'a [u32]>,
-    /// What the client's last counted contribution left behind.
-    pub residual: Option<&'a [u8]>,
-}
-
-/// What a client sends, and what it keeps.
-pub struct Encoded {
-    /// To be masked and sent.
-    pub packed: Packed,
-    /// To be kept for the next contribution, once this one counts; `None` if nothing was left out.
-    pub residual: Option<Bytes>,
-}
-
-/// What the sum of contributions says.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Decoded {
-    /// The weighted mean of all sections, as [`Sum::mean`](crate::sum::Sum::mean) gives it.
-    pub mean: Vec<f32>,
-    /// Clients in the sum.
-    pub updates: u32,
-    /// Total weight: the examples, or the clients with [`Weighting::Uniform`].
-    pub weight: u64,
-    /// Epochs of all clients; as many as clients if they do not say.
-    pub examples: u64,
-    /// Weighted mean of the losses; 0 if clients do not say.
-    pub loss: f32,
-    /// Clients whose change of the weights was longer than the clip norm; 0 if clients do not say.
-    pub clipped: u32,
-    /// Evaluations, if they ride along.
-    pub evaluation: Option<Evaluated>,
-}
-
-/// Why a sum cannot be read: it is of another round, or one of its contributions was no encoding.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// Another length.
-    #[error("a sum of {got} words where {expected} are due")]
-    Length {
-        /// Words of this encoding.
-        expected: usize,
-        /// Words of the sum.
-        got: usize,
-    },
-    /// More clients than the lanes were made for.
-    #[error("{got} clients in a sum for at most {limit}")]
-    Clients {
-        /// Clients.
-        got: u32,
-        /// The roster.
-        limit: u32,
-    },
-    /// More in a lane than the clients could have given.
-    #[error("lane {lane} of the {section} holds {got}, its clients can have given {limit} at most")]
-    Beyond {
-        /// The section.
-        section: &'static str,
-        /// The first such lane.
-        lane: usize,
-        /// What it holds.
-        got: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// Fewer examples than clients.
-    #[error("{got} examples of {clients} clients")]
-    Examples {
-        /// Examples.
-        got: u64,
-        /// Clients.
-        clients: u32,
-    },
 }
 
 /// The encoding of one round: the same at all clients and at the server.

@@ -1,6 +1,6 @@
 //! What is counted exactly.
 
-use super::codec::DecodeError;
+use super::decoded::DecodeError;
 use crate::packed::{Lanes, Packed, lane_bits};
 
 /// What the clients that evaluated counted together.

@@ -1,7 +1,7 @@
 //! One client's contribution as [`Packed`](crate::packed::Packed) words that add up, and the sum as a mean.
 //!
 //! - [`EncodingConfig`]: what an operator decides: levels, norms, rotation or range, rounding, reduction;
-//! - [`Codec`]: the encoding of one round: contribution to words, sum of words to [`Decoded`];
+//! - [`Codec`]: the encoding of one round: [`Contribution`] to words, sum of words to [`Decoded`];
 //! - `vector`: one vector's way: clip, weigh, rotate, round, lanes; [`Sensitivity`] for differential privacy;
 //! - `grid`: real numbers to integers, unbiased; `rotation` and `hadamard`: every coordinate about equally large;
 //! - `counters`: what is counted exactly: examples, losses, evaluations;
@@ -16,7 +16,9 @@
 
 mod codec;
 mod config;
+mod contribution;
 mod counters;
+mod decoded;
 mod grid;
 mod hadamard;
 mod low_rank;
@@ -28,7 +30,9 @@ mod vector;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{Beside, Codec, Contribution, DecodeError, Decoded, Encoded, Setup};
+pub use codec::{Codec, Setup};
 pub use config::{EncodingConfig, Reduce, Rounding, Spread};
+pub use contribution::{Beside, Contribution, Encoded};
 pub use counters::Evaluated;
+pub use decoded::{DecodeError, Decoded};
 pub use vector::Sensitivity;

@@ -2,9 +2,9 @@
 
 use rand_chacha::ChaCha20Rng;
 
-use super::codec::DecodeError;
 use super::config::{EncodingConfig, Rounding, Spread};
 use super::counters::within;
+use super::decoded::DecodeError;
 use super::grid::Grid;
 use super::rotation::Rotation;
 use crate::fault::Fault;

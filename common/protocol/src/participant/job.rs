@@ -4,86 +4,20 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::encoding::{Contribution, Encoded, Reduce};
-use crate::evaluation::{Counting, MAX_EPOCHS, Scoring};
+use super::needs::Needs;
+use super::training::examine;
+use crate::encoding::{Contribution, Encoded};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, UpdateId};
 use crate::message::{Assignment, Examination, Visible};
-use crate::secagg::keys::statement;
 use crate::secagg::{
-    Holding, Identity, Joining, Member, Revealed, Roll, Roster, RoundSecrets, RoundSeed, SealedShare,
-    Session, Signature, Subset,
+    Holding, Identity, Joining, Member, Revealed, Roll, Roster, RoundSeed, SealedShare, Session, Signature,
+    Subset,
 };
 use crate::secure::SecurePlan;
-use crate::seed::{Label, Seed};
-use crate::trainer::{EvaluateTask, LocalEvaluation, TrainTask, Trainer};
+use crate::seed::Seed;
+use crate::trainer::{LocalEvaluation, Trainer};
 use crate::update::UpdateLayout;
-
-/// The blobs that a piece of work with a model needs: their names, or their contents.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Materials<T> {
-    /// The foundation checkpoint.
-    pub foundation: T,
-    /// The release.
-    pub release: T,
-    /// What travels beside it, if anything.
-    pub companion: Option<T>,
-}
-
-/// The blobs that a piece of work needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Needs<T> {
-    /// None.
-    Nothing,
-    /// The roster of a masked round.
-    Roster(T),
-    /// A model.
-    Model(Materials<T>),
-}
-
-impl<T> Needs<T> {
-    /// All of them, in the order in which they are fetched.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        let (first, second, third) = match self {
-            Needs::Nothing => (None, None, None),
-            Needs::Roster(roster) => (Some(roster), None, None),
-            Needs::Model(Materials { foundation, release, companion }) => {
-                (Some(foundation), Some(release), companion.as_ref())
-            }
-        };
-        first.into_iter().chain(second).chain(third)
-    }
-
-    /// The same with each name replaced by what `load` gives for it.
-    ///
-    /// # Errors
-    /// The first one of `load`.
-    pub fn try_map<U, E>(self, mut load: impl FnMut(T) -> Result<U, E>) -> Result<Needs<U>, E> {
-        Ok(match self {
-            Needs::Nothing => Needs::Nothing,
-            Needs::Roster(roster) => Needs::Roster(load(roster)?),
-            Needs::Model(Materials { foundation, release, companion }) => Needs::Model(Materials {
-                foundation: load(foundation)?,
-                release: load(release)?,
-                companion: companion.map(load).transpose()?,
-            }),
-        })
-    }
-}
-
-impl From<&Assignment> for Materials<BlobId> {
-    fn from(assignment: &Assignment) -> Self {
-        let Assignment { foundation, release, companion, .. } = *assignment;
-        Self { foundation, release, companion }
-    }
-}
-
-impl From<&Examination> for Materials<BlobId> {
-    fn from(examination: &Examination) -> Self {
-        let Examination { foundation, release, .. } = *examination;
-        Self { foundation, release, companion: None }
-    }
-}
 
 /// What a client works with: its nights and its name in the federation.
 #[derive(Clone, Copy)]
@@ -250,15 +184,6 @@ pub struct Update {
     pub(super) keys: Option<Member>,
 }
 
-impl Update {
-    /// What there is to mask where nobody trains.
-    fn counts_alone(confusion: Vec<u32>) -> Self {
-        let (bytes, visible) = (Bytes::new(), Visible { examples: 1, loss: 0.0 });
-        let (id, counts) = (UpdateId::of(&bytes), Some(Ok(confusion)));
-        Self { id, bytes, visible, counts, memory: None, favourites: None, keys: None }
-    }
-}
-
 // Vectors of weights and secrets have no place in a log.
 macro_rules! opaque_debug {
     ($($name:ty: $($kind:ident)|+),*) => {$(
@@ -316,31 +241,6 @@ impl Job {
     }
 }
 
-impl Train {
-    fn run(self, hands: Hands<'_>, materials: Materials<Bytes>) -> Result<JobResult, String> {
-        let Self { assignment, client, memory, secrets } = self;
-        let keys = secrets.map(|seed| {
-            let advertisement = RoundSecrets::new(&seed).advertisement();
-            let (round, promise) = (assignment.round, assignment.promise());
-            let statement = statement(round, &client, &advertisement, &promise);
-            let signature = Signature(hands.identity.sign(&statement));
-            let certificate = hands.identity.certificate().clone();
-            Member { client: client.clone(), certificate, advertisement, signature }
-        });
-        let score = |scoring| score(&assignment, scoring, memory.clone(), hands.trainer, &materials);
-        let update = match assignment.counting() {
-            Counting::Nothing => train(&assignment, &client, memory, hands.trainer, materials)?,
-            // Who cannot count can train nevertheless.
-            Counting::Beside(scoring) => {
-                let counts = Some(score(scoring));
-                Update { counts, ..train(&assignment, &client, memory, hands.trainer, materials)? }
-            }
-            Counting::Alone(scoring) => Update::counts_alone(score(scoring)?),
-        };
-        Ok(JobResult::Trained(assignment, Box::new(Update { keys, ..update })))
-    }
-}
-
 impl Share {
     fn run(self, roll: &dyn Roll, roster: &[u8]) -> Result<JobResult, String> {
         let Self { secrets, plan, joining, .. } = self;
@@ -390,82 +290,4 @@ impl Reveal {
         let shares = holding.reveal(&signatures, roll).map_err(|fault| fault.to_string())?;
         Ok(JobResult::Revealed(promise, holding, shares))
     }
-}
-
-fn examine(
-    examination: Examination,
-    memory: Option<Bytes>,
-    trainer: &dyn Trainer,
-    materials: Materials<Bytes>,
-) -> Result<JobResult, String> {
-    let (version, plan) = (examination.version, examination.plan.clone());
-    plan.check().map_err(|error| error.to_string())?;
-    let Materials { foundation, release: weights, .. } = materials;
-    let task = EvaluateTask { version, plan, foundation, weights, memory };
-    let evaluation = trainer.evaluate(&task).map_err(|error| error.to_string())?;
-    Ok(JobResult::Examined(examination, evaluation))
-}
-
-fn train(
-    assignment: &Assignment,
-    client: &ClientId,
-    memory: Option<Bytes>,
-    trainer: &dyn Trainer,
-    materials: Materials<Bytes>,
-) -> Result<Update, String> {
-    let Assignment { round, plan, sections, secure, .. } = assignment.clone();
-    // A plan comes from another machine; absurd numbers in it must not reach a network.
-    plan.check().map_err(|e| e.to_string())?;
-    let Materials { foundation, release: weights, companion } = materials;
-    let reduce = secure.map_or(Reduce::None, |secure| secure.encoding.reduce);
-    let layout = UpdateLayout::new(weights.len() / 4, sections).reduced(&reduce);
-    let beside = layout.read(companion.as_ref()).map_err(|fault| format!("the companion: {fault}"))?;
-    let pulls = plan.invariance.is_some_and(|invariance| round.0 >= invariance.from_round);
-    let moments = beside.moments.filter(|_| pulls);
-    let seed = training_seed(assignment, client).number();
-    let task = TrainTask {
-        round,
-        plan,
-        seed,
-        foundation,
-        weights,
-        sections,
-        control: beside.control,
-        moments,
-        memory,
-    };
-    let mut update = trainer.train(&task).map_err(|e| e.to_string())?;
-    let (visible, memory) = (Visible { examples: update.examples, loss: update.loss }, update.memory.take());
-    let bytes = layout.pack(update).map_err(|e| e.to_string())?;
-    let (id, favourites) = (UpdateId::of(&bytes), beside.favourites);
-    Ok(Update { id, bytes, visible, counts: None, memory, favourites, keys: None })
-}
-
-/// The counts of the release that a round starts from.
-fn score(
-    assignment: &Assignment,
-    scoring: Scoring,
-    memory: Option<Bytes>,
-    trainer: &dyn Trainer,
-    materials: &Materials<Bytes>,
-) -> Result<Vec<u32>, String> {
-    let (version, plan) = (scoring.version, assignment.plan.clone());
-    plan.check().map_err(|error| error.to_string())?;
-    let Materials { foundation, release: weights, .. } = materials.clone();
-    let task = EvaluateTask { version, plan, foundation, weights, memory };
-    let LocalEvaluation { classes, confusion } =
-        trainer.evaluate(&task).map_err(|error| error.to_string())?;
-    let epochs: u64 = confusion.iter().copied().map(u64::from).sum();
-    if classes != scoring.classes || confusion.len() != usize::from(classes).pow(2) {
-        return Err(format!("this hub counts {classes} classes, the server {}", scoring.classes));
-    }
-    if epochs > u64::from(MAX_EPOCHS) {
-        return Err(format!("{epochs} epochs, at most {MAX_EPOCHS} can be counted"));
-    }
-    Ok(confusion)
-}
-
-/// A client's own chance in a round; the server knows it.
-pub(super) fn training_seed(assignment: &Assignment, client: &ClientId) -> Seed {
-    Seed::from_number(assignment.seed).derive(Label::Client, client.as_str().as_bytes())
 }

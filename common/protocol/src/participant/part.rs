@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::guard::Pin;
-use super::job::{
-    Confirm, Job, JobResult, Mask, Masked, Receipt, Recipe, Reveal, Share, Update, training_seed,
-};
-use super::{Event, Keep, Output, Participant, Policy, Task, Work};
+use super::job::{Confirm, Job, JobResult, Mask, Masked, Receipt, Recipe, Reveal, Share, Update};
+use super::task::{Task, Work};
+use super::training::training_seed;
+use super::{Event, Keep, Output, Participant, Policy};
 use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, Round, UpdateId};
 use crate::memory::Left;
