@@ -5,9 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use somnus_protocol::credentials::{AuthorityRoll, HubIdentity};
 use somnus_protocol::fault::Fault;
-use somnus_protocol::ids::ClientId;
 use somnus_protocol::participant;
-use somnus_protocol::secagg::{Identity, Roll, Violation};
+use somnus_protocol::secagg::{Claim, Identity, Roll, Violation};
 use somnus_protocol::trainer::Trainer;
 use zeroize::Zeroizing;
 
@@ -60,16 +59,10 @@ impl Credentials {
 }
 
 impl Roll for Others {
-    fn verify(
-        &self,
-        client: &ClientId,
-        certificate: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), Fault> {
+    fn verify(&self, claim: Claim<'_>) -> Result<(), Fault> {
         match &self.0 {
-            Some(roll) => roll.verify(client, certificate, message, signature),
-            None => Err(Violation::NotEnrolled { client: client.clone() }.into()),
+            Some(roll) => roll.verify(claim),
+            None => Err(Violation::NotEnrolled { client: claim.client.clone() }.into()),
         }
     }
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use somnus_protocol::credentials::AuthorityRoll;
 use somnus_protocol::fault::Fault;
-use somnus_protocol::ids::ClientId;
-use somnus_protocol::secagg::{Roll, Violation};
+use somnus_protocol::secagg::{Claim, Roll, Violation};
 
 use crate::ca::Presented;
 use crate::clock::WallClock;
@@ -25,17 +24,12 @@ impl EnrolledNow {
 }
 
 impl Roll for EnrolledNow {
-    fn verify(
-        &self,
-        client: &ClientId,
-        certificate: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), Fault> {
+    fn verify(&self, claim: Claim<'_>) -> Result<(), Fault> {
+        let Claim { client, certificate, .. } = claim;
         let stranger = || Violation::NotEnrolled { client: client.clone() };
         let now = self.clock.now();
         let roll = AuthorityRoll::new(self.registry.authority().certificate(), now).ok_or_else(stranger)?;
-        roll.verify(client, certificate, message, signature)?;
+        roll.verify(claim)?;
         let seen = Presented::read(certificate).ok_or_else(stranger)?;
         let member = self.registry.enrolled(&seen).map_err(|_| stranger())?;
         let good = member.name() == client && self.registry.admits(&member, now).is_ok();

@@ -8,7 +8,7 @@ use somnus_protocol::fault::Fault;
 use somnus_protocol::ids::{ClientId, Digest};
 use somnus_protocol::message::Role;
 use somnus_protocol::participant::{Hands, Kept, Participant, Policy};
-use somnus_protocol::secagg::{Enrolled, Roll, SimulatedAuthority, SimulatedRoll};
+use somnus_protocol::secagg::{Claim, Enrolled, Roll, SimulatedAuthority, SimulatedRoll};
 use somnus_protocol::seed::{Label, Seed};
 use somnus_protocol::trainer::Trainer;
 
@@ -36,13 +36,8 @@ struct SharedRoll {
 }
 
 impl Roll for SharedRoll {
-    fn verify(
-        &self,
-        client: &ClientId,
-        certificate: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), Fault> {
+    fn verify(&self, claim: Claim<'_>) -> Result<(), Fault> {
+        let Claim { client, certificate, message, signature } = claim;
         // Each part is of its own length or the last: no two questions look alike.
         let lengths = [client.as_str().len(), certificate.len(), signature.len()].map(usize::to_le_bytes);
         let question = [lengths.as_flattened(), client.as_str().as_bytes(), certificate, signature, message];
@@ -51,7 +46,7 @@ impl Roll for SharedRoll {
         if good().contains(&digest) {
             return Ok(());
         }
-        self.roll.verify(client, certificate, message, signature)?;
+        self.roll.verify(claim)?;
         let mut good = good();
         if good.len() >= KNOWN {
             good.clear();
@@ -106,10 +101,11 @@ mod tests {
         let hub = members.enrol(&ann);
         let (certificate, signature) = (hub.identity.certificate(), hub.identity.sign(b"message"));
         let roll = members.roll();
+        let good = Claim { client: &ann, certificate, message: b"message", signature: &signature };
         for _ in 0..2 {
-            roll.verify(&ann, certificate, b"message", &signature).unwrap();
-            roll.verify(&ann, certificate, b"another", &signature).unwrap_err();
-            roll.verify(&bob, certificate, b"message", &signature).unwrap_err();
+            roll.verify(good).unwrap();
+            roll.verify(Claim { message: b"another", ..good }).unwrap_err();
+            roll.verify(Claim { client: &bob, ..good }).unwrap_err();
         }
     }
 }

@@ -8,8 +8,7 @@ use ring::signature::Ed25519KeyPair;
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::fault::Fault;
-use crate::ids::ClientId;
-use crate::secagg::{Identity, Roll, Violation};
+use crate::secagg::{Claim, Identity, Roll, Violation};
 
 /// The enrolled key of a hub. No `Debug`.
 pub struct HubIdentity {
@@ -51,13 +50,8 @@ impl AuthorityRoll {
 }
 
 impl Roll for AuthorityRoll {
-    fn verify(
-        &self,
-        client: &ClientId,
-        certificate: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), Fault> {
+    fn verify(&self, claim: Claim<'_>) -> Result<(), Fault> {
+        let Claim { client, certificate, message, signature } = claim;
         let stranger = || Fault::from(Violation::NotEnrolled { client: client.clone() });
         let der = CertificateDer::from(certificate);
         let leaf = EndEntityCert::try_from(&der).map_err(|_| stranger())?;
@@ -88,6 +82,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::ids::ClientId;
 
     struct Authority(Issuer<'static, KeyPair>, Vec<u8>);
 
@@ -124,7 +119,8 @@ mod tests {
         let name: ClientId = "ann".parse().unwrap();
         let roll = AuthorityRoll::new(&ours.1, IN_2030).unwrap();
         let check = |roll: &AuthorityRoll, who: &HubIdentity, signer: &HubIdentity| {
-            roll.verify(&name, who.certificate(), b"message", &signer.sign(b"message"))
+            let (certificate, signature) = (who.certificate(), &signer.sign(b"message"));
+            roll.verify(Claim { client: &name, certificate, message: b"message", signature })
         };
         let stranger: Fault = Violation::NotEnrolled { client: name.clone() }.into();
         assert_eq!(check(&roll, &ann, &ann), Ok(()));
@@ -138,7 +134,9 @@ mod tests {
             let then = AuthorityRoll::new(&ours.1, seconds).unwrap();
             assert_eq!(check(&then, &ann, &ann), Err(stranger.clone()), "at {seconds}");
         }
-        assert_eq!(roll.verify(&name, b"no certificate", b"message", &[0; 64]), Err(stranger));
+        let none =
+            Claim { client: &name, certificate: b"no certificate", message: b"message", signature: &[0; 64] };
+        assert_eq!(roll.verify(none), Err(stranger));
         assert!(AuthorityRoll::new(b"no certificate", 0).is_none());
     }
 }

@@ -160,7 +160,7 @@ impl Masks {
     ) -> Result<(), Fault> {
         let member = &self.roster.members()[index as usize];
         let statement = confirmation(self.roster.digest(), &self.present, survivors);
-        roll.verify(&member.client, &member.certificate, &statement, &signature.0)
+        roll.verify(member.claim(&statement, signature))
     }
 
     /// Whether every survivor can be shown a threshold of signatures of those who hold its shares.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rand::RngCore;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
-use super::keys::{Identity, Roll};
+use super::keys::{Claim, Identity, Roll};
 use super::labels::ENROLMENT;
 use super::violation::Violation;
 use crate::fault::Fault;
@@ -79,13 +79,8 @@ pub struct SimulatedRoll {
 }
 
 impl Roll for SimulatedRoll {
-    fn verify(
-        &self,
-        client: &ClientId,
-        certificate: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), Fault> {
+    fn verify(&self, claim: Claim<'_>) -> Result<(), Fault> {
+        let Claim { client, certificate, message, signature } = claim;
         let (public, issued) =
             certificate.split_at_checked(PUBLIC).ok_or(Violation::NotEnrolled { client: client.clone() })?;
         UnparsedPublicKey::new(&ED25519, &self.authority)
@@ -109,11 +104,14 @@ mod tests {
         let (a, b): (ClientId, ClientId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let (alice, bob) = (authority.enrol(&a), authority.enrol(&b));
         let signed = alice.sign(b"message");
-        roll.verify(&a, alice.certificate(), b"message", &signed).unwrap();
         let not_signed: Fault = Violation::NotSigned { client: a.clone() }.into();
         let not_enrolled: Fault = Violation::NotEnrolled { client: a.clone() }.into();
+        let check = |certificate: &[u8], message: &[u8], signature: &[u8]| {
+            roll.verify(Claim { client: &a, certificate, message, signature })
+        };
+        check(alice.certificate(), b"message", &signed).unwrap();
         let verify = |certificate: &[u8], message: &[u8], signature: &[u8]| {
-            roll.verify(&a, certificate, message, signature).unwrap_err()
+            check(certificate, message, signature).unwrap_err()
         };
         assert_eq!(verify(alice.certificate(), b"another", &signed), not_signed);
         assert_eq!(verify(alice.certificate(), b"message", &bob.sign(b"message")), not_signed);

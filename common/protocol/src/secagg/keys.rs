@@ -157,20 +157,27 @@ pub trait Identity {
     fn sign(&self, message: &[u8]) -> [u8; 64];
 }
 
+/// That an enrolled client has signed a message.
+#[derive(Clone, Copy)]
+pub struct Claim<'a> {
+    /// Who is said to have signed.
+    pub client: &'a ClientId,
+    /// The certificate that is said to be this client's.
+    pub certificate: &'a [u8],
+    /// What is said to be signed.
+    pub message: &'a [u8],
+    /// The signature.
+    pub signature: &'a [u8],
+}
+
 /// Who is enrolled in this federation.
 pub trait Roll {
-    /// Checks that `certificate` was issued to `client` and is valid, and that its key signed `message`.
+    /// Checks that the certificate was issued to the client and is valid, and that its key signed the message.
     ///
     /// # Errors
-    /// A [`Fault`] that names `client`: [`NotEnrolled`](super::Violation::NotEnrolled) or
+    /// A [`Fault`] that names the client: [`NotEnrolled`](super::Violation::NotEnrolled) or
     /// [`NotSigned`](super::Violation::NotSigned).
-    fn verify(
-        &self,
-        client: &ClientId,
-        certificate: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), Fault>;
+    fn verify(&self, claim: Claim<'_>) -> Result<(), Fault>;
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub mod violation;
 
 pub use authority::{Enrolled, SimulatedAuthority, SimulatedRoll};
 pub use graph::Graph;
-pub use keys::{Advertisement, Identity, Roll, RoundSecrets, RoundSeed, Signature};
+pub use keys::{Advertisement, Claim, Identity, Roll, RoundSecrets, RoundSeed, Signature};
 pub use parameters::Parameters;
 pub use roster::{Joining, Member, Roster};
 pub use sealed::SealedShare;

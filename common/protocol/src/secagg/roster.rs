@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use x25519_dalek::PublicKey;
 
-use super::keys::{Advertisement, Identity, Roll, Signature, statement};
+use super::keys::{Advertisement, Claim, Identity, Roll, Signature, statement};
 use super::violation::Violation;
 use crate::fault::Fault;
 use crate::ids::{ClientId, Digest, Round};
@@ -47,18 +47,24 @@ impl Member {
         Self { client, certificate: identity.certificate().clone(), advertisement, signature }
     }
 
+    /// That this client has signed `message`.
+    pub(crate) fn claim<'a>(&'a self, message: &'a [u8], signature: &'a Signature) -> Claim<'a> {
+        let Self { client, certificate, .. } = self;
+        Claim { client, certificate, message, signature: &signature.0 }
+    }
+
     /// Checks that the enrolled identity of this client signed these keys for this round and assignment, and that they
     /// are of use.
     ///
     /// # Errors
     /// What [`Roll::verify`] says, or [`Violation::LowOrderKey`].
     pub fn verify(&self, roll: &dyn Roll, round: Round, assignment: &Digest) -> Result<(), Fault> {
-        let Self { client, certificate, advertisement, signature } = self;
+        let Self { client, advertisement, signature, .. } = self;
         if [&advertisement.mask, &advertisement.seal].into_iter().any(low_order) {
             return Err(Violation::LowOrderKey { client: client.clone() }.into());
         }
         let message = statement(round, client, advertisement, assignment);
-        roll.verify(client, certificate, &message, &signature.0)
+        roll.verify(self.claim(&message, signature))
     }
 }
 

@@ -231,7 +231,7 @@ impl Holding {
         for (other, _) in neighbours {
             let Some(signature) = confirmations.get(other).filter(|_| got < needed) else { continue };
             let member = &roster.members()[*other as usize];
-            roll.verify(&member.client, &member.certificate, &statement, &signature.0)
+            roll.verify(member.claim(&statement, signature))
                 .map_err(|_| Violation::BadConfirmation { client: member.client.clone() })?;
             got += 1;
         }
