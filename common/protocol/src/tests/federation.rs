@@ -38,10 +38,7 @@ fn a_peaceful_federation_counts_everybody_and_evaluates_everywhere() {
 
 #[test]
 fn a_client_that_never_comes_back_costs_the_round_its_deadline_and_nothing_else() {
-    let mut world = World::new(config(3), &[Role::Trains; 3], 10);
-    (0..3).for_each(|who| world.step(Action::Connect(who)));
-    (0..3).for_each(|who| world.step(Action::Deliver(2 * who)));
-    assert_eq!(world.server().phase(), "collecting");
+    let mut world = collecting_of(10);
     world.step(Action::Cut(1));
     for _ in 0..20 {
         [0, 1, 4, 5].into_iter().for_each(|link| world.step(Action::Deliver(link)));
@@ -58,9 +55,7 @@ fn a_client_that_never_comes_back_costs_the_round_its_deadline_and_nothing_else(
 
 #[test]
 fn a_round_below_its_threshold_is_aborted_and_leaves_nothing_behind() {
-    let mut world = World::new(config(3), &[Role::Trains; 3], 10);
-    (0..3).for_each(|who| world.step(Action::Connect(who)));
-    (0..3).for_each(|who| world.step(Action::Deliver(2 * who)));
+    let mut world = collecting_of(10);
     (0..3).for_each(|who| world.step(Action::Cut(who)));
     world.step(Action::Pass(3600));
     assert_eq!(world.server().version().0, 0);
@@ -73,7 +68,7 @@ fn a_round_below_its_threshold_is_aborted_and_leaves_nothing_behind() {
 #[test]
 fn after_a_server_crash_clients_offer_what_they_have_and_do_not_train_again() {
     let mut world = World::new(config(3), &[Role::Trains; 3], 10);
-    (0..3).for_each(|who| world.step(Action::Connect(who)));
+    world.gather();
     for _ in 0..8 {
         (0..6).for_each(|link| world.step(Action::Deliver(link)));
         (0..3).for_each(|who| world.step(Action::Job(who)));
@@ -91,7 +86,7 @@ fn lies_are_refused_by_name_and_change_nothing() {
     let mut quiet = World::new(config(3), &[Role::Trains; 3], 10);
     quiet.settle();
     let mut noisy = World::new(config(3), &[Role::Trains; 3], 10);
-    (0..3).for_each(|who| noisy.step(Action::Connect(who)));
+    noisy.gather();
     (0..400).for_each(|n| noisy.step(Action::Lie(n)));
     noisy.settle();
     noisy.check();
@@ -111,7 +106,7 @@ fn collecting() -> World {
 
 fn collecting_of(weights: usize) -> World {
     let mut world = World::new(config(3), &[Role::Trains; 3], weights);
-    (0..3).for_each(|who| world.step(Action::Connect(who)));
+    world.gather();
     (0..3).for_each(|who| world.step(Action::Deliver(2 * who)));
     assert_eq!(world.server().phase(), "collecting");
     world
@@ -123,7 +118,7 @@ fn a_rule_that_is_chosen_makes_the_release() {
         let config = FederationConfig { robust, min_reports: 3, ..config(3) };
         let mut world = World::new(config, &[Role::Trains; 3], 10);
         if crash {
-            (0..3).for_each(|who| world.step(Action::Connect(who)));
+            world.gather();
             (0..40).for_each(|link| world.step(Action::Deliver(link % 6)));
             world.step(Action::KillServer);
         }
@@ -254,12 +249,12 @@ fn a_server_that_is_killed_during_an_evaluation_goes_on_with_it() {
     let mut world = World::new(config(3), &[Role::Trains; 3], 10);
     // Dies right after the last release is on disk, before anybody hears of it.
     while world.server().version().0 < 1 {
-        (0..3).for_each(|who| world.step(Action::Connect(who)));
+        world.gather();
         world.step(Action::Bustle(1));
     }
     world.step(Action::KillAfterFlush);
     for _ in 0..40 {
-        (0..3).for_each(|who| world.step(Action::Connect(who)));
+        world.gather();
         world.step(Action::Bustle(1));
     }
     world.settle();
@@ -298,7 +293,7 @@ fn each_release_has_its_companion_and_a_restart_brings_it_back() {
     let mut world = with_companion();
     let (mut bare, mut last) = (World::new(config(3), &[Role::Trains; 3], 10), 0);
     while world.server().version().0 < 1 {
-        (0..3).for_each(|who| world.step(Action::Connect(who)));
+        world.gather();
         world.step(Action::Bustle(1));
     }
     world.step(Action::KillServer);
@@ -323,7 +318,7 @@ fn a_client_that_dies_between_training_and_counted_goes_on_with_its_old_memory()
     let mut world = with_companion();
     // The first round counts everybody; the second one is trained.
     while world.trained < 6 {
-        (0..3).for_each(|who| world.step(Action::Connect(who)));
+        world.gather();
         world.step(Action::Bustle(1));
         assert!(world.server().version().0 <= 1);
     }
@@ -339,7 +334,7 @@ fn a_client_that_dies_between_training_and_counted_goes_on_with_its_old_memory()
 #[test]
 fn a_round_that_a_crash_of_everything_repeats_is_trained_from_the_same_memory() {
     let mut world = with_companion();
-    (0..3).for_each(|who| world.step(Action::Connect(who)));
+    world.gather();
     while world.remembers() != [1, 1, 1] {
         assert_eq!(world.server().version().0, 0, "counted, and the round is still open");
         (0..6).for_each(|link| world.step(Action::Deliver(link)));

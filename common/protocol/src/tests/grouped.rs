@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::masked::{bustle_until, config, lose, phase, releases, until_heard, with_policy};
-use super::schedules::action;
+use super::schedules::{action, traced};
 use super::world::{Action, Dies, Said, World, secrets_on};
 use crate::checkpoint::floats;
 use crate::config::FederationConfig;
@@ -165,7 +165,7 @@ proptest! {
     fn every_schedule_of_groups_keeps_the_invariants_and_ends(
         actions in prop::collection::vec(action(), 0..150)
     ) {
-        let outcome = std::panic::catch_unwind(|| {
+        traced(&actions, || {
             let mut world = World::new(grouped(11, 3, 2, MEDIAN), &[Role::Trains; 11], 10);
             actions.iter().for_each(|action| world.step(*action));
             world.check();
@@ -174,11 +174,7 @@ proptest! {
             world.settle();
             world.check();
             assert_eq!(world.server().version(), Version(2));
-        });
-        if outcome.is_err() {
-            let trace: Vec<String> = actions.iter().map(ToString::to_string).collect();
-            prop_assert!(false, "{}", trace.join(" "));
-        }
+        })?;
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn with_policy(config: FederationConfig, policy: Policy) -> World {
     let mut world = World::new(config, &vec![Role::Trains; clients], 10);
     world.policy = policy;
     (0..clients).for_each(|who| world.step(Action::KillClient(who)));
-    (0..clients).for_each(|who| world.step(Action::Connect(who)));
+    world.gather();
     world
 }
 

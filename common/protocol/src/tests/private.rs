@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::schedules::{ROLES, action};
+use super::schedules::{ROLES, action, hasty, traced};
 use super::world::{Action, World};
 use crate::checkpoint::floats;
 use crate::config::FederationConfig;
@@ -14,7 +14,6 @@ use crate::privacy::ledger::Entry;
 use crate::privacy::mechanism::{Distributed, Mechanism, PrivacyConfig, Sampling};
 use crate::record::{Outcome, Record};
 use crate::robust::RobustConfig;
-use crate::secure::SecureConfig;
 use crate::strategy::StrategyConfig;
 use crate::sum::Weighting;
 
@@ -33,24 +32,10 @@ fn privacy(mechanism: Mechanism) -> PrivacyConfig {
 
 fn config(mechanism: Mechanism, plain: bool) -> FederationConfig {
     FederationConfig {
-        rounds: 3,
-        cohort: 3,
-        over_select: 1.3,
-        min_clients: 3,
-        min_reports: 3,
         weighting: Weighting::Uniform,
-        selection_seconds: 5.0,
-        training_seconds: 90.0,
-        evaluation_seconds: 20.0,
-        stall_seconds: 15.0,
-        pause_seconds: 3.0,
-        upload_slots: 2,
-        danger_plain_aggregation: plain,
-        secure: SecureConfig { patience_seconds: 20.0, ..SecureConfig::default() },
         privacy: Some(privacy(mechanism)),
         strategy: StrategyConfig::FedAvgM { momentum: 0.9, rate: 1.0 },
-        average_late: 0.5,
-        ..FederationConfig::default()
+        ..hasty(plain)
     }
 }
 
@@ -108,7 +93,7 @@ fn a_person_rests_between_the_sums_of_a_tree() {
         FederationConfig { rounds: 2, over_select: 1.0, ..config(Mechanism::Ftrl { separation: 2 }, true) };
     let mut world = World::new(config, &[Role::Trains; 6], 20);
     (0..30).for_each(|_| {
-        (0..6).for_each(|who| world.step(Action::Connect(who)));
+        world.gather();
         world.step(Action::Bustle(1));
     });
     // What the server knows of the first round has to come from its disk.
@@ -123,12 +108,7 @@ fn a_person_rests_between_the_sums_of_a_tree() {
 fn replay(actions: &[Action]) {
     let ways = ways();
     let mut world = World::new(ways[actions.len() % ways.len()].clone(), &ROLES, 300);
-    for action in actions {
-        world.step(*action);
-    }
-    world.check();
-    world.settle();
-    world.check();
+    world.endure(actions);
     let (made, ended) = (world.server().version().0, &world.ended);
     assert!(
         made == 3
@@ -141,11 +121,7 @@ proptest! {
 
     #[test]
     fn no_schedule_spends_more_than_it_writes_down(actions in prop::collection::vec(action(), 0..400)) {
-        let outcome = std::panic::catch_unwind(|| replay(&actions));
-        if outcome.is_err() {
-            let trace: Vec<String> = actions.iter().map(ToString::to_string).collect();
-            prop_assert!(false, "{}", trace.join(" "));
-        }
+        traced(&actions, || replay(&actions))?;
     }
 }
 
@@ -153,7 +129,7 @@ proptest! {
 fn masked_in(phase: &str) -> World {
     let config = FederationConfig { over_select: 1.0, ..config(Mechanism::Skellam(DISTRIBUTED), false) };
     let mut world = World::new(config, &[Role::Trains; 3], 50);
-    (0..3).for_each(|who| world.step(Action::Connect(who)));
+    world.gather();
     for _ in 0..4000 {
         if world.server().phase() == phase {
             return world;
@@ -220,7 +196,7 @@ fn a_round_that_a_crash_interrupts_counts_and_the_one_too_many_is_refused() {
 fn a_budget_that_an_operator_lowers_holds_from_then_on() {
     let mut world = World::new(config(Mechanism::Gaussian, true), &[Role::Trains; 4], 20);
     while world.server().version().0 < 1 {
-        (0..4).for_each(|who| world.step(Action::Connect(who)));
+        world.gather();
         world.step(Action::Bustle(1));
     }
     world.configure(|config| config.privacy.as_mut().unwrap().epsilon = 0.5);
@@ -251,7 +227,7 @@ fn the_noise_in_a_sum_is_as_planned_whoever_drops_out() {
             (0..12).for_each(|link| world.step(Action::Deliver(link)));
             (0..7).for_each(|who| world.step(Action::Job(who)));
         };
-        (0..6).for_each(|who| world.step(Action::Connect(who)));
+        world.gather();
         while world.server().phase() != "collecting" {
             bustle(&mut world);
         }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::masked::{bustle_until, config, lose, phase, until_heard};
-use super::schedules::{ROLES, action};
+use super::schedules::{ROLES, action, traced};
 use super::world::{Action, Said, World};
 use crate::config::FederationConfig;
 use crate::encoding::{EncodingConfig, Reduce};
@@ -30,7 +30,7 @@ fn reduced(reduce: Reduce, clients: u32, rounds: u64) -> FederationConfig {
 
 fn world(reduce: Reduce, clients: u32, rounds: u64) -> World {
     let mut world = World::new(reduced(reduce, clients, rounds), &vec![Role::Trains; clients as usize], 60);
-    (0..clients as usize).for_each(|who| world.step(Action::Connect(who)));
+    world.gather();
     world
 }
 
@@ -50,9 +50,7 @@ fn check(world: &World) {
 fn replay(reduce: Reduce, actions: &[Action]) {
     let config = FederationConfig { over_select: 1.3, upload_slots: 2, ..reduced(reduce, 3, 5) };
     let mut world = World::new(config, &ROLES, 60);
-    for action in actions {
-        world.step(*action);
-    }
+    actions.iter().for_each(|action| world.step(*action));
     check(&world);
     world.settle();
     check(&world);
@@ -66,11 +64,7 @@ proptest! {
     fn whatever_happens_nothing_is_lost_or_said_twice(
         way in 0..WAYS.len(), actions in prop::collection::vec(action(), 0..400),
     ) {
-        let outcome = std::panic::catch_unwind(|| replay(WAYS[way], &actions));
-        if outcome.is_err() {
-            let trace: Vec<String> = actions.iter().map(ToString::to_string).collect();
-            prop_assert!(false, "{:?} under {}", WAYS[way], trace.join(" "));
-        }
+        traced(&actions, || replay(WAYS[way], &actions))?;
     }
 }
 
@@ -133,7 +127,7 @@ fn a_group_that_is_left_out_keeps_what_it_had() {
         let groups =
             FederationConfig { groups: 4, robust: RobustConfig::Median {}, ..reduced(reduce, 16, 3) };
         let mut world = World::new(FederationConfig { min_reports: 12, ..groups }, &[Role::Trains; 16], 60);
-        (0..16).for_each(|who| world.step(Action::Connect(who)));
+        world.gather();
         bustle_until(&mut world, |world| world.server().version() == Version(1));
         bustle_until(&mut world, phase("unmasking"));
         let roster = &world.rosters(world.server().round())[1];

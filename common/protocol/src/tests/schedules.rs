@@ -1,5 +1,7 @@
 //! Random schedules: deliver, double, lose, delay, cut, crash, lie; then peace, and the federation must end.
 
+use std::panic::UnwindSafe;
+
 use proptest::prelude::*;
 
 use super::world::{Action, World};
@@ -15,13 +17,14 @@ const RULES: [StrategyConfig; 2] = [
     StrategyConfig::Scaffold { rate: 1.0, population: 4 },
 ];
 
-fn config(strategy: StrategyConfig, danger_plain_aggregation: bool) -> FederationConfig {
+/// A federation of three rounds, so hasty that schedules run into its deadlines.
+pub(super) fn hasty(danger_plain_aggregation: bool) -> FederationConfig {
     FederationConfig {
         rounds: 3,
         cohort: 3,
         over_select: 1.3,
         min_clients: 3,
-        min_reports: if danger_plain_aggregation { 2 } else { 3 },
+        min_reports: 3,
         selection_seconds: 5.0,
         training_seconds: 90.0,
         evaluation_seconds: 20.0,
@@ -30,15 +33,22 @@ fn config(strategy: StrategyConfig, danger_plain_aggregation: bool) -> Federatio
         upload_slots: 2,
         danger_plain_aggregation,
         secure: SecureConfig { patience_seconds: 20.0, ..SecureConfig::default() },
-        strategy,
         average_late: 0.5,
+        ..FederationConfig::default()
+    }
+}
+
+fn config(strategy: StrategyConfig, plain: bool) -> FederationConfig {
+    FederationConfig {
+        min_reports: if plain { 2 } else { 3 },
+        strategy,
         plan: TrainPlan {
             optimiser: Optimiser::Sgd { momentum: 0.0 },
             // A companion beside each release: it has to survive crashes too.
             invariance: Some(Invariance { weight: 0.1, from_round: 2 }),
             ..TrainPlan::default()
         },
-        ..FederationConfig::default()
+        ..hasty(plain)
     }
 }
 
@@ -63,18 +73,21 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Replays a schedule; if that panics, its trace is the failure.
+pub(super) fn traced(actions: &[Action], replay: impl FnOnce() + UnwindSafe) -> Result<(), TestCaseError> {
+    std::panic::catch_unwind(replay).map_err(|_| {
+        let trace: Vec<String> = actions.iter().map(ToString::to_string).collect();
+        TestCaseError::fail(format!("the trace is \"{}\"", trace.join(" ")))
+    })
+}
+
 fn replay(actions: &[Action]) {
     // The rule and whether updates are masked are part of the trace: a federation under each takes its time.
     let (rule, plain) = (RULES[actions.len() % RULES.len()], (actions.len() / 2).is_multiple_of(3));
     // Plain updates and releases of more than one chunk, and masked ones.
     let weights = if plain { 70_000 } else { 100_000 };
     let mut world = World::new(config(rule, plain), &ROLES, weights);
-    for action in actions {
-        world.step(*action);
-    }
-    world.check();
-    world.settle();
-    world.check();
+    world.endure(actions);
     assert_eq!(world.server().version().0, 3);
 }
 
@@ -83,11 +96,7 @@ proptest! {
 
     #[test]
     fn every_schedule_keeps_the_invariants_and_ends(actions in prop::collection::vec(action(), 0..400)) {
-        let outcome = std::panic::catch_unwind(|| replay(&actions));
-        if outcome.is_err() {
-            let trace: Vec<String> = actions.iter().map(ToString::to_string).collect();
-            prop_assert!(false, "replay with SOMNUS_TRACE=\"{}\"", trace.join(" "));
-        }
+        traced(&actions, || replay(&actions))?;
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::driving::boosted;
 use super::hands::Arithmetic;
-use super::{SEED, World, boosted};
+use super::{SEED, World};
 use crate::checkpoint::{bytes_of, floats};
 use crate::encoding::{Codec, Contribution, Encoded, Reduce};
 use crate::evaluation::Counting;

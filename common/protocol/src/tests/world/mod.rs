@@ -14,21 +14,25 @@ use crate::fault::Fault;
 use crate::ids::{BlobId, ClientId, Digest, Round};
 use crate::memory::Memory;
 use crate::message::{Role, ToClient, ToServer};
-use crate::participant::{self, Event, Hands, Kept, Participant, Policy};
+use crate::participant::{self, Kept, Participant, Policy};
 use crate::record::{Outcome, Record, Snapshot};
 use crate::secagg::{Enrolled, SimulatedAuthority};
-use crate::seed::{Label, Seed};
+use crate::seed::Seed;
 use crate::time::Instant;
 
+mod accidents;
 mod action;
 mod check;
+mod driving;
 pub(super) mod hands;
 mod lies;
 mod tallies;
 mod witness;
 
+pub(super) use accidents::Dies;
+use accidents::participant;
 pub(super) use action::Action;
-use hands::{Arithmetic, Boosted, foundation, remembered};
+use hands::{foundation, remembered};
 use witness::Witness;
 pub(super) use witness::{Said, secrets_on};
 
@@ -100,32 +104,6 @@ pub(super) struct World {
 }
 
 const SEED: u64 = 11;
-
-/// When a server dies at a flush.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Dies {
-    /// Nothing of it is on the disk.
-    Before,
-    /// All of it is; nothing that should follow has left.
-    After,
-}
-
-/// A client's hands, which boost its updates if they do.
-fn boosted(boosts: &BTreeMap<ClientId, f32>, client: &ClientId, weights: usize) -> Boosted {
-    let times = boosts.get(client).copied().unwrap_or(1.0);
-    Boosted { hands: Arithmetic::new(weights), times }
-}
-
-/// The time since a machine started.
-fn clock(now: Instant, started: Instant) -> Instant {
-    Instant::at(now.since(started))
-}
-
-/// A client's machine with the entropy of one of its lives.
-fn participant(id: &ClientId, role: Role, policy: Policy, kept: &Kept, life: u64) -> Participant {
-    let entropy = Seed::from_number(life).derive(Label::World, id.as_str().as_bytes());
-    Participant::new(id.clone(), role, policy, kept, entropy)
-}
 
 impl World {
     /// `roles.len()` clients and a model of `weights` weights.
@@ -282,94 +260,17 @@ impl World {
         (0..=self.hubs.len()).for_each(|who| self.run_job(who));
     }
 
-    fn run_job(&mut self, who: usize) {
-        if who == self.hubs.len() {
-            if let Some(job) = self.server_jobs.pop_front() {
-                self.tell_server(coordinator::Input::Finished(job.run()));
-            }
-            return;
-        }
-        let hub = &mut self.hubs[who];
-        if let Some(job) = hub.jobs.pop_front() {
-            let load = |blob: BlobId| Ok::<_, ()>(Bytes::from(hub.cache[&blob].clone()));
-            let needs = job.needs().try_map(load).unwrap();
-            if let participant::Job::Train(train) = &job {
-                let count = remembered(train.memory());
-                let before = self.begun.insert((hub.id.clone(), train.assignment().round), count);
-                assert!(
-                    before.is_none_or(|before| before == count),
-                    "repeatable: {} trained otherwise",
-                    hub.id
-                );
-            }
-            let mut trainer = boosted(&self.boosts, &hub.id, self.weights);
-            trainer.hands.blind = self.blind.contains(&who);
-            let roll = self.authority.roll();
-            let hands = Hands { trainer: &trainer, identity: &hub.identity, roll: &roll };
-            let result = job.run(hands, needs);
-            let trains =
-                matches!(&result, participant::JobResult::Trained(done, _) if !done.counting().is_alone());
-            self.trained += u32::from(trains);
-            self.tell_client(who, participant::Input::Finished(result));
-        }
+    /// Everybody connects.
+    pub(super) fn gather(&mut self) {
+        (0..self.hubs.len()).for_each(|who| self.step(Action::Connect(who)));
     }
 
-    fn connect(&mut self, who: usize) {
-        if !self.hubs[who].connected && !self.gone.contains(&who) {
-            self.hubs[who].connected = true;
-            self.tell_server(coordinator::Input::Connected(self.hubs[who].id.clone()));
-            self.tell_client(who, participant::Input::Connected);
-        }
-    }
-
-    fn cut(&mut self, who: usize) {
-        let hub = &mut self.hubs[who];
-        if std::mem::take(&mut hub.connected) {
-            hub.to_server.clear();
-            hub.to_client.clear();
-            let id = hub.id.clone();
-            self.tell_server(coordinator::Input::Disconnected(id));
-            self.tell_client(who, participant::Input::Disconnected);
-        }
-    }
-
-    fn kill_client(&mut self, who: usize) {
-        self.cut(who);
-        self.lives += 1;
-        let hub = &mut self.hubs[who];
-        hub.machine = participant(&hub.id, hub.role, self.policy, &hub.kept, self.lives);
-        hub.started = self.now;
-        hub.jobs.clear();
-        // A torn write: the last blob lost its tail.
-        if let Some(blob) = hub.cache.values_mut().next_back() {
-            blob.truncate(blob.len() / 2);
-        }
-    }
-
-    /// Kills a client and takes its disk away.
-    pub(super) fn wipe(&mut self, who: usize) {
-        let hub = &mut self.hubs[who];
-        (hub.kept, hub.cache) = (Kept::default(), BTreeMap::new());
-        self.step(Action::KillClient(who));
-    }
-
-    fn kill_server(&mut self) {
-        let start = Bytes::from(bytes_of(&vec![0.25; self.weights]));
-        let mut snapshot = Snapshot::fresh(self.foundation.clone(), start);
-        self.disk.iter().cloned().for_each(|record| snapshot.apply(record));
-        let config = self.config.clone().check().unwrap();
-        let roll = Arc::new(self.authority.roll());
-        self.server = Coordinator::new(config, snapshot, Seed::from_number(SEED), roll);
-        self.started = self.now;
-        self.server_jobs.clear();
-        for who in 0..self.hubs.len() {
-            let hub = &mut self.hubs[who];
-            hub.to_server.clear();
-            hub.to_client.clear();
-            if std::mem::take(&mut hub.connected) {
-                self.tell_client(who, participant::Input::Disconnected);
-            }
-        }
+    /// Goes through a schedule, and then on in peace until the federation is complete.
+    pub(super) fn endure(&mut self, actions: &[Action]) {
+        actions.iter().for_each(|action| self.step(*action));
+        self.check();
+        self.settle();
+        self.check();
     }
 
     fn pass(&mut self, time: Duration) {
@@ -377,110 +278,11 @@ impl World {
         self.tell_server(coordinator::Input::Timeout);
         (0..self.hubs.len()).for_each(|who| self.tell_client(who, participant::Input::Timeout));
     }
+
     /// Lets a client say something that its machine would not.
     pub(super) fn say(&mut self, who: usize, message: ToServer) {
         let id = self.hubs[who].id.clone();
         self.tell_server(coordinator::Input::Message(id, message));
-    }
-
-    fn tell_server(&mut self, input: coordinator::Input) {
-        if let coordinator::Input::Message(client, message) = &input {
-            self.witness.heard(client, message);
-        }
-        let now = clock(self.now, self.started);
-        self.server.handle(now, input);
-        let (mut sends, mut writes) = (Vec::new(), Vec::new());
-        for step in 0.. {
-            assert!(step < 10_000, "liveness: the server never comes to rest");
-            match self.server.poll() {
-                coordinator::Output::Persist(record) => writes.push(record),
-                coordinator::Output::Send(client, message) => sends.push((client, message)),
-                coordinator::Output::Run(job) => self.server_jobs.push_back(job),
-                coordinator::Output::Event(coordinator::Event::Refused(client, fault)) => {
-                    self.blamed.insert(client);
-                    self.refused.push(fault);
-                }
-                coordinator::Output::Event(coordinator::Event::Counted(_, client, ..)) => {
-                    self.uploading.remove(&client);
-                }
-                coordinator::Output::Event(coordinator::Event::Ended(why)) => self.ended.push(why),
-                coordinator::Output::Event(coordinator::Event::Judged(_, client, _)) => {
-                    self.judged.insert(client);
-                }
-                coordinator::Output::Event(_) => {}
-                coordinator::Output::Wait(until) => {
-                    assert!(until.is_none_or(|t| t > now), "no-busy-wait: {until:?} at {now:?}");
-                    break;
-                }
-            }
-        }
-        if !writes.is_empty() {
-            self.flushes += 1;
-            let dies = self.dies_at.filter(|(at, _)| *at == self.flushes).map(|(_, dies)| dies);
-            if dies == Some(Dies::Before) {
-                return self.kill_server();
-            }
-            self.disk.append(&mut writes);
-            if dies.is_some() || std::mem::take(&mut self.kill_after_flush) {
-                return self.kill_server();
-            }
-        }
-        for (client, message) in sends {
-            self.check_send(&message);
-            if let ToClient::Reveal { round, .. } = message {
-                self.told.insert(round);
-                self.check_ledger();
-            }
-            if let ToClient::Upload { .. } = message {
-                self.uploading.insert(client.clone());
-            }
-            self.most_uploads = self.most_uploads.max(self.uploading.len());
-            if let Some(hub) = self.hubs.iter_mut().find(|hub| hub.id == client && hub.connected) {
-                hub.to_client.push_back(message);
-            }
-        }
-    }
-
-    fn tell_client(&mut self, who: usize, input: participant::Input) {
-        let hub = &mut self.hubs[who];
-        let now = clock(self.now, hub.started);
-        hub.machine.handle(now, input);
-        for step in 0.. {
-            assert!(step < 10_000, "liveness: client {who} never comes to rest");
-            match hub.machine.poll() {
-                participant::Output::Persist { blob, offset, bytes } => {
-                    let cached = hub.cache.entry(blob).or_default();
-                    assert_eq!(cached.len() as u64, offset, "append-only: client {who}");
-                    cached.extend_from_slice(&bytes);
-                }
-                participant::Output::Lookup(blob) => {
-                    let cached = hub.cache.entry(blob).or_default();
-                    if cached.len() as u64 >= blob.len && BlobId::of(cached) != blob {
-                        cached.clear();
-                    }
-                    let have = cached.len() as u64;
-                    hub.machine.handle(now, participant::Input::Cached(blob, have));
-                }
-                participant::Output::Remember(keep, bytes) => hub.kept.set(keep, bytes),
-                participant::Output::Send(message) => {
-                    self.witness.says(&hub.id, &message, &hub.kept, &self.disk);
-                    if hub.connected {
-                        hub.to_server.push_back(message);
-                    }
-                }
-                participant::Output::Run(job) => {
-                    self.witness.works(&job, &hub.kept);
-                    hub.jobs.push_back(*job);
-                }
-                participant::Output::Event(Event::Declined(why)) => self.declined.push(why),
-                participant::Output::Event(Event::Evaluated(..)) => self.evaluated += 1,
-                participant::Output::Event(_) => {}
-                participant::Output::Wait(until) => {
-                    assert!(until.is_none_or(|t| t > now), "no-busy-wait: client {who}");
-                    break;
-                }
-            }
-        }
     }
 
     /// Lets everything happen in order, without faults, until the federation is complete.
