@@ -7,8 +7,8 @@ use somnus_model::objective::{Change, Focal};
 use somnus_model::tensor::Tensor;
 use somnus_model::{DeviceKind, ModelError, Stager};
 
+use super::drill::{Drill, Lesson};
 use super::learner::Learner;
-use super::stage::{Tensors, Work};
 use super::windows::{Bank, standardised};
 
 /// How neighbours are matched.
@@ -36,65 +36,46 @@ pub(super) struct Neighbours {
     /// Of twice a window's length: two neighbours.
     bank: Bank,
     wave: Wave,
-    learner: Learner,
-    stager: Stager,
 }
 
 impl Neighbours {
-    pub(super) fn new(
+    pub(super) fn drill(
         stage: &Ecg,
         bank: Bank,
         wave: Wave,
         stager: &Stager,
         device: DeviceKind,
         seed: u64,
-    ) -> Result<Self, ModelError> {
+    ) -> Result<Drill<Self>, ModelError> {
         let learner = Learner::new(wave.specs(), stager, device, seed, (stage.steps, stage.learning_rate))?;
-        Ok(Self { stage: stage.clone(), bank, wave, learner, stager: stager.clone() })
+        let lesson = Self { stage: stage.clone(), bank, wave };
+        Ok(Drill { lesson, learner, stager: stager.clone() })
     }
 }
 
-fn neighbours(stage: &Ecg, bank: &Bank, wave: &Wave, weights: &Weights, rng: &mut ChaCha8Rng) -> Tensor<1> {
-    let mut views: [Vec<Vec<f32>>; 2] = Default::default();
-    for person in bank.choose(stage.batch, rng) {
-        let both = bank.draw(person, rng).remove(0);
-        for (view, half) in views.iter_mut().zip(both.chunks_exact(wave.window)) {
-            let mut half = standardised(half);
-            Change::Noise.apply(&mut half, 1, rng);
-            view.push(half);
-        }
-    }
-    let z = wave.embed(weights, windows(&views.concat(), 1, weights.device()));
-    let view = |from: usize| {
-        let z = z.clone().slice([from..from + stage.batch, 0..wave.embedding]);
-        // The first half of a row would be what modalities share; there is one modality, and all of it is its own.
-        Tensor::cat(vec![z.clone(), z], 1)
-    };
-    let alone = Focal { temperature: stage.temperature, ..Focal::default() };
-    alone.terms(&[[view(0), view(stage.batch)]]).private
-}
-
-impl Work for Neighbours {
+impl Lesson for Neighbours {
     fn part(&self) -> &'static str {
         "contrastive loss"
     }
 
-    fn step(&mut self) -> Result<Option<f32>, ModelError> {
-        let Self { stage, bank, wave, learner, .. } = self;
-        learner.step(|weights, rng| neighbours(stage, bank, wave, weights, rng)).map(Some)
-    }
-
-    fn to_tensors(&self) -> Tensors {
-        self.learner.to_tensors("")
-    }
-
-    fn resume(&mut self, done: u32, tensors: &Tensors) -> Result<(), ModelError> {
-        self.learner.resume(done, "", tensors)
-    }
-
-    fn finish(self: Box<Self>) -> Result<Stager, ModelError> {
-        let mut stager = self.stager;
-        self.learner.give_to(&mut stager)?;
-        Ok(stager)
+    fn loss(&self, weights: &Weights, rng: &mut ChaCha8Rng) -> Tensor<1> {
+        let Self { stage, bank, wave } = self;
+        let mut views: [Vec<Vec<f32>>; 2] = Default::default();
+        for person in bank.choose(stage.batch, rng) {
+            let both = bank.draw(person, rng).remove(0);
+            for (view, half) in views.iter_mut().zip(both.chunks_exact(wave.window)) {
+                let mut half = standardised(half);
+                Change::Noise.apply(&mut half, 1, rng);
+                view.push(half);
+            }
+        }
+        let z = wave.embed(weights, windows(&views.concat(), 1, weights.device()));
+        let view = |from: usize| {
+            let z = z.clone().slice([from..from + stage.batch, 0..wave.embedding]);
+            // The first half of a row would be what modalities share; there is one modality, and all of it is its own.
+            Tensor::cat(vec![z.clone(), z], 1)
+        };
+        let alone = Focal { temperature: stage.temperature, ..Focal::default() };
+        alone.terms(&[[view(0), view(stage.batch)]]).private
     }
 }

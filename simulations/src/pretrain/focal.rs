@@ -8,8 +8,8 @@ use somnus_model::objective::{Adversary, Focal, Game, augment};
 use somnus_model::tensor::Tensor;
 use somnus_model::{DeviceKind, ModelError, Stager};
 
+use super::drill::{Drill, Lesson};
 use super::learner::Learner;
-use super::stage::{Tensors, Work};
 use super::windows::{Bank, standardised};
 
 /// Two encoders, shared and private halves, and the adversary.
@@ -43,63 +43,29 @@ pub(super) struct Matching {
     /// Acceleration and pulse wave.
     waves: [Wave; 2],
     adversary: Adversary,
-    learner: Learner,
-    stager: Stager,
 }
 
 impl Matching {
-    pub(super) fn new(
+    pub(super) fn drill(
         stage: &Paired,
         bank: Bank,
         waves: [Wave; 2],
         stager: &Stager,
         device: DeviceKind,
         seed: u64,
-    ) -> Result<Self, ModelError> {
+    ) -> Result<Drill<Self>, ModelError> {
         let adversary = Adversary { inputs: waves[0].embedding, hidden: HIDDEN, subjects: bank.people() };
         let mut specs: Vec<_> = waves.iter().flat_map(Wave::specs).collect();
         if stage.game.is_some() {
             specs.extend(adversary.specs());
         }
         let learner = Learner::new(specs, stager, device, seed, (stage.steps, stage.learning_rate))?;
-        Ok(Self { stage: stage.clone(), bank, waves, adversary, learner, stager: stager.clone() })
+        let lesson = Self { stage: stage.clone(), bank, waves, adversary };
+        Ok(Drill { lesson, learner, stager: stager.clone() })
     }
 }
 
-fn matching(
-    stage: &Paired,
-    bank: &Bank,
-    waves: &[Wave; 2],
-    adversary: &Adversary,
-    weights: &Weights,
-    rng: &mut ChaCha8Rng,
-) -> Tensor<1> {
-    let people = bank.choose(stage.batch, rng);
-    let mut moments: [Vec<Vec<f32>>; 2] = Default::default();
-    for person in &people {
-        let mut tracks = bank.draw(*person, rng).into_iter();
-        for ((kept, wave), window) in moments.iter_mut().zip(waves).zip(&mut tracks) {
-            // What the encoder does not want to know of, changes should not be measured by either.
-            let plain = wave.standardise == Standardise::Never;
-            kept.push(if plain { window } else { standardised(&window) });
-        }
-    }
-    let mut embed = |wave: &Wave, moments: &[Vec<f32>]| {
-        let channels = wave.stream.channels();
-        let views: Vec<Vec<f32>> =
-            (0..2).flat_map(|_| moments).map(|window| augment(window, channels, rng)).collect();
-        let z = wave.embed(weights, windows(&views, channels, weights.device()));
-        let view = |from: usize| z.clone().slice([from..from + stage.batch, 0..wave.embedding]);
-        [view(0), view(stage.batch)]
-    };
-    let modalities = [embed(&waves[0], &moments[0]), embed(&waves[1], &moments[1])];
-    let total = stage.terms.terms(&modalities).total;
-    let Some(game) = stage.game else { return total };
-    let embeddings = Tensor::cat(modalities.iter().map(|views| views[0].clone()).collect(), 0);
-    total + adversary.play(weights, embeddings, &people.repeat(2), game)
-}
-
-impl Work for Matching {
+impl Lesson for Matching {
     fn part(&self) -> &'static str {
         match self.stage.game {
             Some(_) => "focal loss with adversary",
@@ -107,22 +73,30 @@ impl Work for Matching {
         }
     }
 
-    fn step(&mut self) -> Result<Option<f32>, ModelError> {
-        let Self { stage, bank, waves, adversary, learner, .. } = self;
-        learner.step(|weights, rng| matching(stage, bank, waves, adversary, weights, rng)).map(Some)
-    }
-
-    fn to_tensors(&self) -> Tensors {
-        self.learner.to_tensors("")
-    }
-
-    fn resume(&mut self, done: u32, tensors: &Tensors) -> Result<(), ModelError> {
-        self.learner.resume(done, "", tensors)
-    }
-
-    fn finish(self: Box<Self>) -> Result<Stager, ModelError> {
-        let mut stager = self.stager;
-        self.learner.give_to(&mut stager)?;
-        Ok(stager)
+    fn loss(&self, weights: &Weights, rng: &mut ChaCha8Rng) -> Tensor<1> {
+        let Self { stage, bank, waves, adversary } = self;
+        let people = bank.choose(stage.batch, rng);
+        let mut moments: [Vec<Vec<f32>>; 2] = Default::default();
+        for person in &people {
+            let mut tracks = bank.draw(*person, rng).into_iter();
+            for ((kept, wave), window) in moments.iter_mut().zip(waves).zip(&mut tracks) {
+                // What the encoder does not want to know of, changes should not be measured by either.
+                let plain = wave.standardise == Standardise::Never;
+                kept.push(if plain { window } else { standardised(&window) });
+            }
+        }
+        let mut embed = |wave: &Wave, moments: &[Vec<f32>]| {
+            let channels = wave.stream.channels();
+            let views: Vec<Vec<f32>> =
+                (0..2).flat_map(|_| moments).map(|window| augment(window, channels, rng)).collect();
+            let z = wave.embed(weights, windows(&views, channels, weights.device()));
+            let view = |from: usize| z.clone().slice([from..from + stage.batch, 0..wave.embedding]);
+            [view(0), view(stage.batch)]
+        };
+        let modalities = [embed(&waves[0], &moments[0]), embed(&waves[1], &moments[1])];
+        let total = stage.terms.terms(&modalities).total;
+        let Some(game) = stage.game else { return total };
+        let embeddings = Tensor::cat(modalities.iter().map(|views| views[0].clone()).collect(), 0);
+        total + adversary.play(weights, embeddings, &people.repeat(2), game)
     }
 }

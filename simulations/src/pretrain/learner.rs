@@ -88,10 +88,11 @@ impl Learner {
     }
 
     /// Puts the encoders beside the network; what only served to train them is forgotten.
-    pub(super) fn give_to(&self, stager: &mut Stager) -> Result<(), ModelError> {
+    pub(super) fn give_to(&self, mut stager: Stager) -> Result<Stager, ModelError> {
         let mut tensors = self.weights.to_tensors();
         tensors.retain(|name, _| name.starts_with("encoder."));
-        stager.add_frozen(tensors)
+        stager.add_frozen(tensors)?;
+        Ok(stager)
     }
 }
 
@@ -132,14 +133,14 @@ mod tests {
         let stage = Paired { steps: 30, batch: 8, learning_rate: 3e-3, game, ..Paired::default() };
         let bank = swingers(6, &[(3, 32), (1, 64)], 1.875);
         let waves = [StreamKind::Accel, StreamKind::Ppg].map(tiny);
-        Box::new(Matching::new(&stage, bank, waves, &stager(), DeviceKind::Flex, 1).unwrap())
+        Box::new(Matching::drill(&stage, bank, waves, &stager(), DeviceKind::Flex, 1).unwrap())
     }
 
     fn ecg() -> Box<dyn Work> {
         let stage = Ecg { steps: 30, batch: 8, learning_rate: 3e-3, ..Ecg::default() };
         let bank = swingers(6, &[(1, 128)], 2.0 * 1.875);
         let wave = tiny(StreamKind::Ecg);
-        Box::new(Neighbours::new(&stage, bank, wave, &stager(), DeviceKind::Flex, 1).unwrap())
+        Box::new(Neighbours::drill(&stage, bank, wave, &stager(), DeviceKind::Flex, 1).unwrap())
     }
 
     fn run(work: &mut dyn Work, steps: u32) -> Vec<f32> {

@@ -7,10 +7,11 @@
 //!
 //! `config` is the file and `sets` the public sets; `nights` and `windows` make of them what is learned from; `stage` is a
 //! stage under way, of the staging network itself or of an encoder of waveforms (`relcon`, `focal`, `beats`, moved by
-//! `learner`); `state` is what is put away, `record` and `page` what came of it.
+//! `learner`; `drill` is what those of one loss have in common); `state` is what is put away, `record` and `page` what came of it.
 
 mod beats;
 mod config;
+mod drill;
 mod focal;
 mod learner;
 mod nights;

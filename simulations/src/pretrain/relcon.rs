@@ -143,8 +143,6 @@ impl Work for Ranking {
     }
 
     fn finish(self: Box<Self>) -> Result<Stager, ModelError> {
-        let mut stager = self.stager;
-        self.encoder.give_to(&mut stager)?;
-        Ok(stager)
+        self.encoder.give_to(self.stager)
     }
 }

@@ -81,12 +81,12 @@ pub(super) fn open(
             let waves = [StreamKind::Accel, StreamKind::Ppg].map(hub);
             let people = windows::pairs(root, waves[0].rate, waves[1].rate)?;
             let bank = bank(people, seconds(&waves[0]))?;
-            Box::new(Matching::new(focal, bank, waves, stager, device, seed)?)
+            Box::new(Matching::drill(focal, bank, waves, stager, device, seed)?)
         }
         StageConfig::Ecg(ecg) => {
             let wave = hub(StreamKind::Ecg);
             let bank = bank(windows::electrocardiograms(root, wave.rate)?, 2.0 * seconds(&wave))?;
-            Box::new(Neighbours::new(ecg, bank, wave, stager, device, seed)?)
+            Box::new(Neighbours::drill(ecg, bank, wave, stager, device, seed)?)
         }
     })
 }
