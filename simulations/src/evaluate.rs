@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Instant as Clock;
 
 use somnus_model::Stager;
-use somnus_report::{ClientResult, Confusion, Excluded, Row, Summary};
+use somnus_report::{ClientResult, Confusion, Row, Summary};
 use somnus_signals::{Cohort, DataError, Night, NightRules, sleep_accel};
 
 use crate::federate::{StudyError, client_result, staging};
 use crate::merge::merged;
 use crate::model_file::Model;
 use crate::study::BOOTSTRAP;
+use crate::summary;
 
 /// Why nothing was scored.
 #[derive(Debug, thiserror::Error)]
@@ -50,15 +51,13 @@ pub fn evaluate(model: &Model, folder: &Path, start: Clock) -> Result<Summary, E
     summary.merged = merged(&row, task).map_err(StudyError::from)?;
     summary.rows = vec![row];
     summary.clients = clients;
-    summary.excluded = cohort.excluded.into_iter().map(|e| Excluded { id: e.id, reason: e.reason }).collect();
+    summary.excluded = summary::left_out(&cohort.excluded);
     summary.notes = vec![
         "Whether the model has seen these people is for its maker to say; the manifest tells what it was trained on."
             .into(),
     ];
     summary.analyse_discrepancies();
-    summary.seconds = start.elapsed().as_secs_f64();
-    summary.peak_rss_mib = crate::rss::peak_mib();
-    Ok(summary)
+    Ok(summary::ended(summary, start))
 }
 
 /// Every person of a cohort, staged.

@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 use somnus_model::{Likeness, Stager};
 use somnus_protocol::plan::Invariance;
 use somnus_protocol::time::Instant;
-use somnus_report::{Comparison, Excluded, Identification, Row, Summary};
+use somnus_report::{Comparison, Identification, Row, Summary};
 use somnus_signals::PersonId;
 use somnus_signals::split::Fold;
 
 use crate::baselines::{BaselineError, Bench, Scores, score};
 use crate::cohort::People;
 use crate::executor::Executor;
-use crate::federate::{Means, StudyError, Watch, released, staging};
+use crate::federate::{Means, StudyError, Watch, released};
 use crate::probe::{Gallery, Identity, Look, identification, nights_of};
 use crate::progress::Progress;
 use crate::recipe::recipe;
-use crate::rss;
 use crate::scenario::Scenario;
 use crate::start::Start;
 use crate::study::BOOTSTRAP;
+use crate::summary;
 
 /// The weights of a study of invariance. Training without any is always part of it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ pub fn run(
     let central = central(&scenario, origin, &people, &arms, means.jobs, &progress)?;
     let mut central = central.into_iter();
 
-    let mut summary = Summary::new(&scenario.name, scenario.task.name(), staging(scenario.task));
+    let mut summary = summary::begun(&scenario, &means, &people);
     summary.identification = inputs(&scenario, origin, &people)?;
     for arm in &arms {
         let trials = match arm {
@@ -128,10 +128,6 @@ pub fn run(
         let plain = plain.expect("every sweep has the plain arms");
         summary.comparisons.push(Comparison::between(row, plain, BOOTSTRAP)?);
     }
-    summary.seeds = scenario.seeds.clone();
-    summary.config = serde_json::json!({ "scenario": *scenario, "transport": means.transport.name() });
-    summary.excluded =
-        people.excluded.iter().map(|e| Excluded { id: e.id.clone(), reason: e.reason.clone() }).collect();
     summary.notes = vec![
         "Staging is of people whom the network never saw. The probe is a fresh softmax regression: it learns from the first \
          part of everybody's night and names the sleepers of the last; its accuracy is a lower bound of what embeddings \
@@ -139,9 +135,7 @@ pub fn run(
             .into(),
     ];
     summary.notes.extend(scenario.notes.iter().cloned());
-    summary.seconds = start.elapsed().as_secs_f64();
-    summary.peak_rss_mib = rss::peak_mib();
-    Ok(summary)
+    Ok(summary::ended(summary, start))
 }
 
 /// Whom the network was trained on.

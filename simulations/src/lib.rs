@@ -51,6 +51,7 @@ pub mod rss;
 pub mod scenario;
 pub mod start;
 pub mod study;
+mod summary;
 pub mod time_only;
 pub mod train;
 pub mod transport;

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use somnus_protocol::time::Instant;
-use somnus_report::{Comparison, Excluded, Row, Summary};
+use somnus_report::{Comparison, Row, Summary};
 use somnus_signals::split::Fold;
 
 use crate::baselines::{Baseline, Bench, Scores};
 use crate::cohort::People;
 use crate::executor::Executor;
-use crate::federate::{FEDERATED, Means, ReleaseId, StudyError, federate, staging};
+use crate::federate::{FEDERATED, Means, ReleaseId, StudyError, federate};
 use crate::merge;
 use crate::progress::Progress;
-use crate::rss;
 use crate::scenario::Scenario;
 use crate::start::Start;
+use crate::summary;
 
 /// Seed of the bootstrap: intervals of equal results are equal.
 pub(crate) const BOOTSTRAP: u64 = 0;
@@ -56,13 +56,8 @@ pub fn run(
     rows.push(Row::from_seeds(FEDERATED, &federated.scores, BOOTSTRAP)?);
     progress.finish();
 
-    let mut summary = Summary::new(&scenario.name, scenario.task.name(), staging(scenario.task));
-    summary.seeds = scenario.seeds.clone();
-    summary.config = serde_json::json!({
-        "scenario": *scenario,
-        "transport": means.transport.name(),
-        "releases": federated.releases,
-    });
+    let mut summary = summary::begun(&scenario, &means, &people);
+    summary.config["releases"] = serde_json::json!(federated.releases);
     let last = rows.last().expect("the federated row was pushed");
     summary.merged = merge::merged(last, scenario.task)?;
     summary.comparisons = rows[..rows.len() - 1]
@@ -80,13 +75,9 @@ pub fn run(
     summary.rows = rows;
     summary.clients = federated.clients;
     summary.rounds = federated.rounds;
-    summary.excluded =
-        people.excluded.iter().map(|e| Excluded { id: e.id.clone(), reason: e.reason.clone() }).collect();
     summary.notes = notes(&scenario, &people);
     summary.analyse_discrepancies();
-    summary.seconds = start.elapsed().as_secs_f64();
-    summary.peak_rss_mib = rss::peak_mib();
-    Ok(Findings { summary, releases: federated.releases })
+    Ok(Findings { summary: summary::ended(summary, start), releases: federated.releases })
 }
 
 /// Two points of the label-efficiency curve.

@@ -5,18 +5,18 @@ use std::time::Instant as Clock;
 
 use somnus_protocol::checkpoint::Checkpoint;
 use somnus_protocol::ids::Digest;
-use somnus_report::{Excluded, Summary};
+use somnus_report::Summary;
 use somnus_signals::split::Fold;
 use somnus_signals::{Night, PersonId};
 
 use crate::cohort::People;
 use crate::evaluate::row;
-use crate::federate::{Means, StudyError, client_result, federate, staging};
+use crate::federate::{Means, StudyError, client_result, federate};
 use crate::merge::merged;
 use crate::progress::Progress;
-use crate::rss;
 use crate::scenario::Scenario;
 use crate::start::Start;
+use crate::summary;
 
 /// The role of people whose labels the model has seen.
 const TRAINED: &str = "trained";
@@ -66,19 +66,12 @@ pub fn train(
     };
     let clients = everyone.iter().map(person).collect::<Result<Vec<_>, _>>()?;
     let row = row("federated", &clients)?.with_note("the people it was trained on: no evidence");
-    let mut summary = Summary::new(&one.name, one.task.name(), staging(one.task));
-    summary.seeds = one.seeds.clone();
-    summary.config = serde_json::json!({
-        "scenario": one,
-        "transport": means.transport.name(),
-        "releases": federated.releases,
-    });
+    let mut summary = summary::begun(&one, &means, &people);
+    summary.config["releases"] = serde_json::json!(federated.releases);
     summary.merged = merged(&row, one.task)?;
     summary.rows = vec![row];
     summary.clients = clients;
     summary.rounds = federated.rounds;
-    summary.excluded =
-        people.excluded.iter().map(|e| Excluded { id: e.id.clone(), reason: e.reason.clone() }).collect();
     summary.notes = vec![
         "Everybody here was trained on. To know what the release is worth, score it on other people with \
          `somnus-sim evaluate`."
@@ -86,7 +79,5 @@ pub fn train(
     ];
     summary.notes.extend(one.notes.iter().cloned());
     summary.analyse_discrepancies();
-    summary.seconds = start.elapsed().as_secs_f64();
-    summary.peak_rss_mib = rss::peak_mib();
-    Ok(Trained { checkpoint, summary })
+    Ok(Trained { checkpoint, summary: summary::ended(summary, start) })
 }

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use somnus_model::ModelError;
 use somnus_protocol::fault::ConfigError;
-use somnus_report::{Comparison, Excluded, Grid, GridLine, Row, Spread, Summary};
+use somnus_report::{Comparison, Grid, GridLine, Row, Spread};
 
 use crate::cohort::People;
-use crate::federate::{Means, ReleaseId, StudyError, federate, staging};
+use crate::federate::{Means, ReleaseId, StudyError, federate};
 use crate::progress::Progress;
-use crate::rss;
 use crate::scenario::Scenario;
 use crate::start::Start;
 use crate::study::{BOOTSTRAP, Findings, baseline_rows, baseline_steps};
+use crate::summary;
 
 /// Tables of a scenario whose keys a variant changes one by one. Any other value replaces the one that was there.
 const SECTIONS: [&str; 6] = [
@@ -145,28 +145,19 @@ pub fn run(
     }
     progress.finish();
 
-    let mut summary = Summary::new(&scenario.name, scenario.task.name(), staging(scenario.task));
-    summary.seeds = scenario.seeds.clone();
-    summary.config = serde_json::json!({
-        "scenario": *scenario,
-        "transport": means.transport.name(),
-        "releases": releases,
-        "variants": outcomes,
-    });
+    let mut summary = summary::begun(&scenario, &means, &people);
+    summary.config["releases"] = serde_json::json!(releases);
+    summary.config["variants"] = serde_json::json!(outcomes);
     summary.rows = rows;
     summary.grids = vec![grid(&outcomes)];
     summary.comparisons = comparisons;
-    summary.excluded =
-        people.excluded.iter().map(|e| Excluded { id: e.id.clone(), reason: e.reason.clone() }).collect();
     summary.notes = vec![
         "Every row is judged on people whom its federations never saw, the same ones for all rows; only what a row's name \
          says differs."
             .into(),
     ];
     summary.notes.extend(scenario.notes.iter().cloned());
-    summary.seconds = start.elapsed().as_secs_f64();
-    summary.peak_rss_mib = rss::peak_mib();
-    Ok((Findings { summary, releases }, outcomes))
+    Ok((Findings { summary: summary::ended(summary, start), releases }, outcomes))
 }
 
 /// Training steps of one variant.

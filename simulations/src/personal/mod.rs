@@ -17,7 +17,7 @@ use std::time::{Duration, Instant as Clock};
 use somnus_model::{NightPart, Stager};
 use somnus_protocol::plan::Personalisation;
 use somnus_protocol::time::Instant;
-use somnus_report::{ClientResult, Comparison, Confusion, Excluded, NightOptions, NightResult, Row, Summary};
+use somnus_report::{ClientResult, Comparison, Confusion, NightOptions, NightResult, Row};
 use somnus_signals::PersonId;
 
 use alone::{Alone, Case};
@@ -31,10 +31,10 @@ use crate::executor::Executor;
 use crate::federate::{FEDERATED, Means, ReleaseId, StudyError, released, run_one, staging};
 use crate::progress::Progress;
 use crate::recipe::{client_id, recipe};
-use crate::rss;
 use crate::scenario::{DataConfig, Scenario};
 use crate::start::Start;
 use crate::study::{BOOTSTRAP, Findings};
+use crate::summary;
 
 /// The group of clients whose reports are written: people whom no training saw, judged on what comes later.
 const LATER: &str = "held-out, later";
@@ -86,27 +86,19 @@ pub fn run(
     lab.progress.finish();
 
     let scenario = &*lab.scenario;
-    let mut summary = Summary::new(&scenario.name, scenario.task.name(), staging(scenario.task));
-    summary.seeds = scenario.seeds.clone();
-    summary.config = serde_json::json!({
-        "scenario": scenario,
-        "transport": lab.means.transport.name(),
-        "releases": releases,
-    });
+    let mut summary = summary::begun(scenario, &lab.means, &lab.people);
+    summary.config["releases"] = serde_json::json!(releases);
     summary.comparisons = comparisons(&rows, config.methods.contains(&Personalisation::None))?;
     summary.rows = rows;
     summary.clients = clients;
-    for left_out in lab.people.excluded.iter().chain(cuts.iter().flat_map(|(_, excluded)| excluded)) {
-        let excluded = Excluded { id: left_out.id.clone(), reason: left_out.reason.clone() };
+    for excluded in cuts.iter().flat_map(|(_, excluded)| summary::left_out(excluded)) {
         if !summary.excluded.contains(&excluded) {
             summary.excluded.push(excluded);
         }
     }
     summary.notes = notes(scenario, config);
     summary.analyse_discrepancies();
-    summary.seconds = start.elapsed().as_secs_f64();
-    summary.peak_rss_mib = rss::peak_mib();
-    Ok(Findings { summary, releases })
+    Ok(Findings { summary: summary::ended(summary, start), releases })
 }
 
 impl Lab {

@@ -10,7 +10,7 @@ mod table;
 use std::time::Instant as Clock;
 
 use serde::Serialize;
-use somnus_report::{Comparison, Excluded, Row, Spread, Summary};
+use somnus_report::{Comparison, Row, Spread, Summary};
 
 use backdoor::Opened;
 pub use config::{Defence, PoisoningConfig};
@@ -19,13 +19,13 @@ use config::{attacked, defended};
 use crate::attack::{Attack, crew};
 use crate::baselines::{Scores, score};
 use crate::cohort::People;
-use crate::federate::{FEDERATED, Means, ReleaseId, StudyError, released, run_one, staging};
+use crate::federate::{FEDERATED, Means, ReleaseId, StudyError, released, run_one};
 use crate::progress::Progress;
 use crate::recipe::{client_id, recipe};
-use crate::rss;
 use crate::scenario::Scenario;
 use crate::start::Start;
 use crate::study::BOOTSTRAP;
+use crate::summary;
 
 /// One rule against one attack at one strength.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -106,28 +106,19 @@ pub fn run(
     }
     lab.progress.finish();
 
-    let mut summary = Summary::new(&scenario.name, scenario.task.name(), staging(scenario.task));
-    summary.seeds = scenario.seeds.clone();
-    summary.config = serde_json::json!({
-        "scenario": scenario,
-        "transport": means.transport.name(),
-        "releases": releases,
-        "poisoning": cells,
-    });
+    let mut summary = summary::begun(scenario, &means, &lab.people);
+    summary.config["releases"] = serde_json::json!(releases);
+    summary.config["poisoning"] = serde_json::json!(cells);
     summary.rows = rows;
     summary.grids = table::grids(&cells);
     summary.comparisons = comparisons;
-    summary.excluded =
-        lab.people.excluded.iter().map(|e| Excluded { id: e.id.clone(), reason: e.reason.clone() }).collect();
     summary.notes = vec![
         "Everybody who is judged was held out and is honest; liars are among those who train, the same ones under every rule \
          and attack of a seed and fold. Liars know their own nights only, and keep to what the server checks."
             .into(),
     ];
     summary.notes.extend(scenario.notes.iter().cloned());
-    summary.seconds = start.elapsed().as_secs_f64();
-    summary.peak_rss_mib = rss::peak_mib();
-    Ok(Findings { summary, cells, releases })
+    Ok(Findings { summary: summary::ended(summary, start), cells, releases })
 }
 
 impl Lab {

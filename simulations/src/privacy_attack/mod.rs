@@ -22,18 +22,18 @@ use std::time::Instant as Clock;
 use somnus_model::{ModelError, Stager};
 use somnus_protocol::checkpoint::Checkpoint;
 use somnus_protocol::seed::{Label, Seed};
-use somnus_report::{Excluded, Summary};
+use somnus_report::Summary;
 use somnus_signals::PersonId;
 
 pub use config::PrivacyAttackConfig;
 use defence::{Defence, Setting, SumError};
 
 use crate::cohort::People;
-use crate::federate::{Means, StudyError, staging};
+use crate::federate::{Means, StudyError};
 use crate::progress::Progress;
-use crate::rss;
 use crate::scenario::{DataConfig, Scenario};
 use crate::start::Start;
+use crate::summary;
 
 /// Why attacks came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -145,21 +145,15 @@ pub fn run(
         * (lab.everyone.len() * scenario.seeds.len()) as u64;
     lab.progress = progress(membership::steps(&lab) + linkage);
 
-    let mut summary = Summary::new(&scenario.name, scenario.task.name(), staging(scenario.task));
+    let mut summary = summary::begun(scenario, &means, &lab.people);
     summary.leaks = inversion::run(&lab)?;
     summary.leaks.extend(linkage::run(&lab)?);
     let (leaks, rows) = membership::run(&lab)?;
     summary.leaks.extend(leaks);
     summary.rows = rows;
     lab.progress.finish();
-    summary.seeds = scenario.seeds.clone();
-    summary.config = serde_json::json!({ "scenario": scenario, "transport": means.transport.name() });
-    summary.excluded =
-        lab.people.excluded.iter().map(|e| Excluded { id: e.id.clone(), reason: e.reason.clone() }).collect();
     summary.notes = notes(&lab);
-    summary.seconds = start.elapsed().as_secs_f64();
-    summary.peak_rss_mib = rss::peak_mib();
-    Ok(summary)
+    Ok(summary::ended(summary, start))
 }
 
 fn notes(lab: &Lab) -> Vec<String> {
