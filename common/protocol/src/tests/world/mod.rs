@@ -22,6 +22,7 @@ use crate::time::Instant;
 
 mod accidents;
 mod action;
+mod budget;
 mod check;
 mod driving;
 pub(super) mod hands;
