@@ -146,6 +146,13 @@ pub struct RoundRecord {
     pub epsilon: Option<f64>,
 }
 
+impl RoundRecord {
+    /// The record of a round whose sum was dropped: nothing that only the sum tells.
+    pub(crate) fn without_sum(self) -> Self {
+        Self { examples: 0, loss: 0.0, tally: None, ..self }
+    }
+}
+
 /// Where a coordinator starts: what the records of its earlier life add up to.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Snapshot {

@@ -136,7 +136,9 @@ impl Coordinator {
     pub(super) fn greet_evaluating(&mut self, client: &ClientId) {
         let examination = self.examination();
         let Phase::Evaluating(evaluating) = &mut self.phase else { return };
-        let (round, counted) = (evaluating.record.round, evaluating.record.counted.contains(client));
+        let round = evaluating.record.round;
+        let (took_part, counted) =
+            (evaluating.record.cohort.contains(client), evaluating.record.counted.contains(client));
         let ask = !evaluating.done.contains(client);
         if ask {
             evaluating.expected.insert(client.clone());
@@ -144,6 +146,8 @@ impl Coordinator {
         // A server that died with the release on its disk has told nobody that it counts; said twice, it does no harm.
         if counted && self.config.is_masked() {
             self.send(client, ToClient::Counted { round });
+        }
+        if took_part && self.config.is_masked() {
             self.send(client, ToClient::Over { round });
         }
         if ask {

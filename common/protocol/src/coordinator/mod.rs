@@ -295,7 +295,7 @@ impl Coordinator {
                 self.abort(now, open, counted, WHY);
             }
             Phase::Unmasking(unmasking) => drop(self.abort_unmasking(now, unmasking, WHY)),
-            Phase::Aggregating(aggregating) => self.persist_round(aggregating.record),
+            Phase::Aggregating(aggregating) => self.persist_round(aggregating.record.without_sum()),
             Phase::Evaluating(evaluating) => self.persist_round(evaluating.record),
             Phase::Idle(_) | Phase::Selecting(_) | Phase::Finished => {}
         }

@@ -48,7 +48,12 @@ impl Coordinator {
     /// Answers a client that comes back with its keys after the roster was fixed.
     pub(super) fn share_again(&mut self, client: &ClientId, round: Round) -> Result<(), Fault> {
         let Some(open) = self.phase.masked().filter(|open| open.round == round) else {
-            return Err(Fault::Stale { got: round });
+            if round > self.round {
+                return Err(Fault::Stale { got: round });
+            }
+            // It missed the end: what it keeps for the round is of no use any more.
+            self.send(client, ToClient::Over { round });
+            return Ok(());
         };
         let message = match self.phase.masks(client) {
             Some(masks) if open.has(client) => ToClient::Share { round, roster: masks.blob().id },

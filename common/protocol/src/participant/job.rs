@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::needs::Needs;
+use super::owner::Policy;
 use super::training::examine;
 use crate::encoding::{Contribution, Encoded};
 use crate::fault::Fault;
@@ -59,6 +60,8 @@ pub struct Train {
     pub(super) memory: Option<Bytes>,
     /// What this round's masks are made of; none in a plain round.
     pub(super) secrets: Option<RoundSeed>,
+    /// What its owner allows.
+    pub(super) policy: Policy,
 }
 
 impl Train {

@@ -90,8 +90,12 @@ impl Policy {
         if role == Role::Evaluates && !counting.is_alone() {
             return Err("the server wants this hub to train, and it only evaluates".into());
         }
-        let asked = counting.scoring().map_or(EvaluationPolicy::None, |_| EvaluationPolicy::Aggregate);
-        self.tells(asked, "this hub's counts in a cohort's sum")
+        if counting.is_alone() { self.counts_in_sums() } else { Ok(()) }
+    }
+
+    /// Whether counts of evaluations may be in a cohort's sum. A round that also trains goes on without them.
+    pub(super) fn counts_in_sums(&self) -> Result<(), String> {
+        self.tells(EvaluationPolicy::Aggregate, "this hub's counts in a cohort's sum")
     }
 
     /// Whether a client does this evaluation: one that is for its owner alone in any case.
@@ -149,7 +153,8 @@ mod tests {
             let policy = Policy { evaluation, ..Policy::default() };
             let sums = evaluation >= EvaluationPolicy::Aggregate;
             assert_eq!(policy.allows(Role::Trains, &nothing), Ok(()));
-            assert_eq!(policy.allows(Role::Trains, &beside).is_ok(), sums);
+            assert_eq!(policy.allows(Role::Trains, &beside), Ok(()), "it trains, and counts only if it may");
+            assert_eq!(policy.counts_in_sums().is_ok(), sums);
             assert_eq!(policy.allows(Role::Evaluates, &alone).is_ok(), sums);
         }
     }

@@ -16,7 +16,7 @@ use crate::update::UpdateLayout;
 
 impl Train {
     pub(super) fn run(self, hands: Hands<'_>, materials: Materials<Bytes>) -> Result<JobResult, String> {
-        let Self { assignment, client, memory, secrets } = self;
+        let Self { assignment, client, memory, secrets, policy } = self;
         let keys = secrets.map(|seed| {
             let advertisement = RoundSecrets::new(&seed).advertisement();
             let (round, promise) = (assignment.round, assignment.promise());
@@ -28,9 +28,9 @@ impl Train {
         let score = |scoring| score(&assignment, scoring, memory.clone(), hands.trainer, &materials);
         let update = match assignment.counting() {
             Counting::Nothing => train(&assignment, &client, memory, hands.trainer, materials)?,
-            // Who cannot count can train nevertheless.
+            // Who cannot count, or may not, can train nevertheless.
             Counting::Beside(scoring) => {
-                let counts = Some(score(scoring));
+                let counts = Some(policy.counts_in_sums().and_then(|()| score(scoring)));
                 Update { counts, ..train(&assignment, &client, memory, hands.trainer, materials)? }
             }
             Counting::Alone(scoring) => Update::counts_alone(score(scoring)?),
@@ -114,6 +114,9 @@ fn score(
     let epochs: u64 = confusion.iter().copied().map(u64::from).sum();
     if classes != scoring.classes || confusion.len() != usize::from(classes).pow(2) {
         return Err(format!("this hub counts {classes} classes, the server {}", scoring.classes));
+    }
+    if epochs == 0 {
+        return Err("no epoch has a label".into());
     }
     if epochs > u64::from(MAX_EPOCHS) {
         return Err(format!("{epochs} epochs, at most {MAX_EPOCHS} can be counted"));

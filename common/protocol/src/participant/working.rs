@@ -24,7 +24,13 @@ impl Participant {
                 }
                 let memory = self.before(&assignment).trainer;
                 let secrets = assignment.secure.is_some().then(|| self.secrets(assignment.promise()));
-                Job::Train(Train { assignment, client: self.id.clone(), memory, secrets })
+                Job::Train(Train {
+                    assignment,
+                    client: self.id.clone(),
+                    memory,
+                    secrets,
+                    policy: self.policy,
+                })
             }
             Work::Examine(examination) => {
                 let examination = examination.clone();

@@ -114,7 +114,7 @@ fn a_client_that_cannot_evaluate_trains_and_is_not_in_the_count() {
     assert_eq!(clients, [4, 4]);
     let counted: Vec<usize> = world.rounds().iter().map(|round| round.counted.len()).collect();
     assert_eq!(counted, [5, 5, 4], "it takes no part where there is nothing but counts");
-    assert!(world.declined.contains(&"nothing was counted of the release: no night has labels".into()));
+    assert!(world.declined.contains(&"nothing was counted of the release: no epoch has a label".into()));
 }
 
 #[test]
@@ -145,16 +145,23 @@ fn a_client_declines_to_tell_its_own_counts_unless_its_owner_allows_it() {
 }
 
 #[test]
-fn a_client_takes_no_part_in_sums_that_its_owner_does_not_allow() {
+fn an_owner_who_tells_nothing_has_a_hub_that_trains_and_is_not_counted() {
     let policy = Policy { evaluation: EvaluationPolicy::None, ..Policy::default() };
     let mut world = with_policy(config(3, 2), policy);
-    world.settle_until(|world| world.rounds().len() == 2);
-    // The first round starts from the foundation, which nobody evaluates.
-    assert_eq!((world.server().version(), world.trained), (Version(1), 3));
-    assert!(matches!(world.rounds()[1].outcome, Outcome::Aborted(_)));
+    world.settle();
+    assert_eq!((world.server().version(), world.trained), (Version(2), 6));
+    let told: Vec<(u32, u64)> =
+        tallies(&world).iter().map(|tally| (tally.clients, tally.confusion.iter().sum())).collect();
+    assert_eq!(told, [(0, 0)], "of the release that the second round starts from");
     let why = "the server wants this hub's counts in a cohort's sum (`evaluation = \"aggregate\"`), and \
                `evaluation = \"none\"` does not allow it here";
-    assert!(world.declined.iter().filter(|text| *text == why).count() == 3, "{:?}", world.declined);
+    let withheld = format!("nothing was counted of the release: {why}");
+    let times = |text: &str| world.declined.iter().filter(|declined| *declined == text).count();
+    assert_eq!((times(&withheld), times(why)), (3, 3), "{:?}", world.declined);
+    assert!(
+        matches!(world.rounds()[2].outcome, Outcome::Aborted(_)),
+        "nothing but counts, and nobody counts"
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Trainer for Arithmetic {
 
     fn evaluate(&self, task: &EvaluateTask) -> Result<LocalEvaluation, TrainError> {
         if self.blind {
-            return Err(TrainError("no night has labels".into()));
+            return Ok(LocalEvaluation { classes: 2, confusion: vec![0; 4] });
         }
         let count = remembered(task.memory.as_ref()) as u32;
         Ok(LocalEvaluation { classes: 2, confusion: vec![task.version.0 as u32, count, 0, 1] })
