@@ -238,9 +238,11 @@ type History = (Vec<PersonId>, Outcome);
 fn merged_rounds(histories: &[History]) -> Result<Vec<RoundResult>, ConfusionError> {
     let mut by_round: BTreeMap<Round, Vec<(&History, &RoundRecord)>> = BTreeMap::new();
     for history in histories {
-        // A round that was not to make a release has no row.
-        let made = |record: &&RoundRecord| !matches!(record.outcome, RoundOutcome::Evaluated(_));
-        for record in history.1.rounds.iter().filter(made) {
+        // What comes after the last release only counts, whether it came to anything or not: it has no row.
+        let rounds = &history.1.rounds;
+        let released = |record: &RoundRecord| matches!(record.outcome, RoundOutcome::Released(_));
+        let end = rounds.iter().rposition(released).map_or(rounds.len(), |last| last + 1);
+        for record in &rounds[..end] {
             by_round.entry(record.round).or_default().push((history, record));
         }
     }
@@ -257,9 +259,8 @@ fn merged_rounds(histories: &[History]) -> Result<Vec<RoundResult>, ConfusionErr
             result.bytes_up += record.bytes_up;
             result.bytes_down += record.bytes_down;
             match &record.outcome {
-                RoundOutcome::Released(version) | RoundOutcome::Evaluated(version) => {
-                    result.version = result.version.max(version.0);
-                }
+                RoundOutcome::Released(version) => result.version = result.version.max(version.0),
+                RoundOutcome::Evaluated(_) => {}
                 RoundOutcome::Aborted(why) => {
                     aborted += 1;
                     result.aborted = Some(format!("{aborted} of {} folds: {why}", records.len()));

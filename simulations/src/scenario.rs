@@ -293,7 +293,24 @@ impl Scenario {
         if let Some(poisoning) = &self.poisoning {
             poisoning.check(self)?;
         }
+        let studies = [
+            ("personal", self.personal.is_some()),
+            ("poisoning", self.poisoning.is_some()),
+            ("privacy_attacks", self.privacy_attacks.is_some()),
+            ("invariance", self.invariance.is_some()),
+            ("variants", !self.variants.is_empty()),
+        ];
+        let mut asked = studies.iter().filter(|(_, asked)| *asked);
+        if let (Some((one, _)), Some((other, _))) = (asked.next(), asked.next()) {
+            return refuse(other, format!("a scenario is one study, and there is `{one}`"));
+        }
         if !self.variants.is_empty() {
+            if self.baselines.scratch || !self.curve.is_empty() {
+                return refuse(
+                    "variants",
+                    "`curve` and `baselines.scratch` are rows of the usual table".into(),
+                );
+            }
             if self.folds == 0 {
                 return refuse("variants", "they are judged on people held out: `folds` is 0".into());
             }
@@ -446,6 +463,11 @@ mod tests {
                 base.to_owned() + "robust = { kind = 'krum', fraction = 0.6 }\n",
                 "`federation.robust.fraction`",
             ),
+            (
+                base.to_owned() + "[invariance]\n[[variants]]\nname = 'x'\n",
+                "`variants`: a scenario is one study",
+            ),
+            ("curve = [2]\n".to_owned() + base + "[[variants]]\nname = 'x'\n", "`variants`: `curve`"),
             (base.to_owned() + "[poisoning]\nfractions = [0.0]\n", "`poisoning.fractions`"),
             (base.to_owned() + "[poisoning]\nrules = [{ kind = 'median', group = 5 }]\n", "`group`"),
             (

@@ -159,8 +159,8 @@ pub fn run(
 fn notes(lab: &Lab) -> Vec<String> {
     let mut notes = vec![
         format!(
-            "Masks hide single updates entirely, so a masked round is attacked by its sum. Epsilon is for all {} rounds among {} people; \
-             clip norms are the median of the updates' own.",
+            "Masks hide single updates entirely, so a masked round is attacked by its sum. Epsilon is for all {} rounds among {} people, at \
+             delta people^-1.1; clip norms are the median of the updates' own.",
             lab.scenario.federation.rounds,
             lab.everyone.len()
         ),
