@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes RESULTS.md from the public recordings: tools/results.sh DATA, where DATA holds sleep-accel/, slpdb/, ...
-# (see models/README.md for where they come from). About an hour on two cores; runs that are there already are kept.
+# (see models/README.md for where they come from). About two hours on two cores; runs that are there already are kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?usage: tools/results.sh DATA}
@@ -18,8 +18,11 @@ run personal sleep-accel
 run invariance sleep-accel
 run slpdb slpdb
 run privacy-attacks sleep-accel
+run privacy sleep-accel
+run encoding sleep-accel
+run poisoning sleep-accel
 
 {
     cat configs/sim/results.md
-    sim results runs/{sleep-accel,sleep-accel-few,sleep-accel-three,sleep-accel-sleep-wake,personal,invariance,slpdb,privacy-attacks}
+    sim results runs/{sleep-accel,sleep-accel-few,sleep-accel-three,sleep-accel-sleep-wake,personal,invariance,slpdb,privacy-attacks,privacy,encoding,poisoning}
 } >RESULTS.md
