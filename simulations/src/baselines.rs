@@ -317,7 +317,7 @@ pub fn score(
     people: &People,
     held_out: &[PersonId],
     task: Task,
-    predict: impl Fn(&Night) -> Result<Vec<usize>, BaselineError>,
+    mut predict: impl FnMut(&Night) -> Result<Vec<usize>, BaselineError>,
 ) -> Result<Scores, BaselineError> {
     let mut scores = Scores::new();
     for person in held_out {

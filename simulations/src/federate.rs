@@ -24,6 +24,7 @@ use somnus_signals::{Night, PersonId, StreamKind, Task};
 use crate::baselines::{BaselineError, Scores, score};
 use crate::cohort::People;
 use crate::federation::{Observer, Outcome};
+use crate::levelled::HeldOut;
 use crate::progress::Progress;
 use crate::recipe::{Recipe, RecipeError, client_id, recipe};
 use crate::scenario::Scenario;
@@ -32,6 +33,9 @@ use crate::transport::{Transport, TransportError};
 
 /// The name of the row that everything is compared with.
 pub(crate) const FEDERATED: &str = "federated";
+
+/// The name of the row whose nights are at one level of wake.
+pub(crate) const LEVELLED: &str = "federated, nights levelled";
 
 /// The group of clients that no training sees.
 pub(crate) const HELD_OUT: &str = "held-out";
@@ -101,6 +105,8 @@ pub enum StudyError {
 pub(crate) struct Federated {
     /// For each seed, the held-out people's counts.
     pub(crate) scores: Vec<Scores>,
+    /// The same of nights at one level of wake.
+    pub(crate) levelled: Vec<Scores>,
     pub(crate) clients: Vec<ClientResult>,
     pub(crate) rounds: Vec<RoundResult>,
     pub(crate) releases: Vec<ReleaseId>,
@@ -121,6 +127,7 @@ pub(crate) fn federate(
 ) -> Result<Federated, StudyError> {
     let mut all = Federated {
         scores: Vec::new(),
+        levelled: Vec::new(),
         clients: Vec::new(),
         rounds: Vec::new(),
         releases: Vec::new(),
@@ -128,7 +135,7 @@ pub(crate) fn federate(
         stager: None,
     };
     for (at, seed) in scenario.seeds.iter().copied().enumerate() {
-        let mut scores = Scores::new();
+        let (mut scores, mut held_out) = (Scores::new(), HeldOut::default());
         let mut histories = Vec::new();
         for (index, fold) in people.folds.iter().enumerate() {
             let chosen = number.map(|number| fewer(fold, number, seed ^ ((index as u64) << 32)));
@@ -141,8 +148,12 @@ pub(crate) fn federate(
             let spent = outcome.rounds.iter().filter_map(|record| record.epsilon).reduce(f64::max);
             all.epsilon = all.epsilon.into_iter().chain(spent).reduce(f64::max);
             let stager = released(&recipe, &outcome, scenario)?;
-            let scored =
-                score(people, &fold.test, scenario.task, |night| Ok(stager.predict(night)?.argmax()));
+            let scored = score(people, &fold.test, scenario.task, |night| {
+                let posterior = stager.predict(night)?;
+                let stages = posterior.argmax();
+                held_out.add(index, night, posterior);
+                Ok(stages)
+            });
             scores.extend(scored.map_err(|source| StudyError::Baseline { row: FEDERATED, source })?);
             if at == 0 {
                 for person in &fold.test {
@@ -158,6 +169,8 @@ pub(crate) fn federate(
             all.rounds = merged_rounds(&histories)?;
         }
         all.scores.push(scores);
+        let levelled = held_out.score(people, scenario.task);
+        all.levelled.push(levelled.map_err(|source| StudyError::Baseline { row: LEVELLED, source })?);
     }
     all.clients.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(all)

@@ -9,7 +9,8 @@
 //! * [`scenario`] is the TOML file, [`cohort`] its people and folds, [`start`](mod@start) what training starts from,
 //!   [`recipe`] the exact federation of one fold and seed: rules, foundation, clients;
 //! * [`federate`] runs the federations of all folds and seeds, [`baselines`] and [`time_only`] make the other rows of the
-//!   table, [`merge`] reads four stages as fewer, [`study`] is all of it, with one summary;
+//!   table, [`merge`] reads four stages as fewer, `levelled` brings nights to
+//!   one level of wake, [`study`] is all of it, with one summary;
 //! * [`personal`] asks what is best for the same people later: the own data, everybody's, or both;
 //! * [`attack`] makes clients lie, [`poisoning`] asks what that costs under each rule that bears liars;
 //! * [`privacy_attack`] asks what updates, sums and releases give away, with and without each defence;
@@ -33,6 +34,7 @@ pub mod federate;
 pub mod federation;
 pub mod hub;
 pub mod invariance;
+mod levelled;
 mod members;
 pub mod memory;
 pub mod merge;

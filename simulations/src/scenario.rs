@@ -131,6 +131,8 @@ pub struct Baselines {
     pub central_passes: u32,
     /// The federation again, from random weights; needs a `foundation`. Default false.
     pub scratch: bool,
+    /// The federation again, each night's log-odds of wake shifted to what is usual for people of other folds. Default false.
+    pub levelled: bool,
     /// Negative control: central training on nights whose labels were shuffled. Default true.
     pub shuffled: bool,
     /// Negative control: one's own night with epochs dealt out at random, beside the same night cut in time. The
@@ -147,6 +149,7 @@ impl Default for Baselines {
             central: true,
             central_passes: 0,
             scratch: false,
+            levelled: false,
             shuffled: true,
             leak: false,
         }

@@ -11,7 +11,7 @@ use somnus_signals::split::Fold;
 use crate::baselines::{Baseline, Bench, Scores};
 use crate::cohort::People;
 use crate::executor::Executor;
-use crate::federate::{FEDERATED, Means, ReleaseId, StudyError, federate};
+use crate::federate::{FEDERATED, LEVELLED, Means, ReleaseId, StudyError, federate};
 use crate::merge;
 use crate::progress::Progress;
 use crate::scenario::Scenario;
@@ -53,6 +53,10 @@ pub fn run(
         rows.push(Row::from_seeds(SCRATCH, &scores, BOOTSTRAP)?);
     }
     let federated = federate(&scenario, origin, &people, None, means, &progress)?;
+    if scenario.baselines.levelled {
+        let row = Row::from_seeds(LEVELLED, &federated.levelled, BOOTSTRAP)?;
+        rows.push(row.with_note("wake at the level that is usual for people of other folds, no label used"));
+    }
     rows.push(Row::from_seeds(FEDERATED, &federated.scores, BOOTSTRAP)?);
     progress.finish();
 

@@ -14,6 +14,7 @@
 //! | `invariance` | embeddings that do not tell who sleeps |
 //! | `masked`, `course` | hidden measurements to guess; long trainings that can be put away |
 //! | `personal` | what of a network stays with its client: FedPer, FedRep, local norms, Ditto; fine-tuning |
+//! | `level` | nights at one level of wake |
 //! | `stager`, `trainer` | what others use |
 //! | `encoder`, `objective` | waveform networks under autodiff, and what they are pretrained for |
 //! | `vector`, `matrix` | loops for wide vectors; the bridge to burn |
@@ -32,6 +33,7 @@ pub mod encoder;
 mod error;
 mod input;
 mod invariance;
+mod level;
 mod loss;
 mod masked;
 mod matrix;
