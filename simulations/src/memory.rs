@@ -48,8 +48,8 @@ pub fn measure() -> std::io::Result<Memory> {
         let program = std::env::current_exe()?;
         let output = Process::new(program)
             .args(["bench", "memory-of", &clients.to_string(), &WEIGHTS.to_string()])
-            // What is freed is given back at once: the peak is what the server held, not what the allocator kept for
-            // later, which hangs on milliseconds.
+            // The simulator's allocator keeps what is freed for some milliseconds; the server's, which is the system's, gives
+            // such large buffers back at once. So does this one then.
             .env("MIMALLOC_PURGE_DELAY", "0")
             .output()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
