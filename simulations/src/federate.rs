@@ -105,7 +105,7 @@ pub enum StudyError {
 pub(crate) struct Federated {
     /// For each seed, the held-out people's counts.
     pub(crate) scores: Vec<Scores>,
-    /// The same of nights at one level of wake.
+    /// The same of nights at one level of wake, if the scenario asks for it.
     pub(crate) levelled: Vec<Scores>,
     pub(crate) clients: Vec<ClientResult>,
     pub(crate) rounds: Vec<RoundResult>,
@@ -135,7 +135,8 @@ pub(crate) fn federate(
         stager: None,
     };
     for (at, seed) in scenario.seeds.iter().copied().enumerate() {
-        let (mut scores, mut held_out) = (Scores::new(), HeldOut::default());
+        let mut scores = Scores::new();
+        let mut held_out = scenario.baselines.levelled.then(HeldOut::default);
         let mut histories = Vec::new();
         for (index, fold) in people.folds.iter().enumerate() {
             let chosen = number.map(|number| fewer(fold, number, seed ^ ((index as u64) << 32)));
@@ -151,7 +152,9 @@ pub(crate) fn federate(
             let scored = score(people, &fold.test, scenario.task, |night| {
                 let posterior = stager.predict(night)?;
                 let stages = posterior.argmax();
-                held_out.add(index, night, posterior);
+                if let Some(held_out) = &mut held_out {
+                    held_out.add(index, night, posterior);
+                }
                 Ok(stages)
             });
             scores.extend(scored.map_err(|source| StudyError::Baseline { row: FEDERATED, source })?);
@@ -169,8 +172,10 @@ pub(crate) fn federate(
             all.rounds = merged_rounds(&histories)?;
         }
         all.scores.push(scores);
-        let levelled = held_out.score(people, scenario.task);
-        all.levelled.push(levelled.map_err(|source| StudyError::Baseline { row: LEVELLED, source })?);
+        if let Some(held_out) = held_out {
+            let levelled = held_out.score(people, scenario.task);
+            all.levelled.push(levelled.map_err(|source| StudyError::Baseline { row: LEVELLED, source })?);
+        }
     }
     all.clients.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(all)

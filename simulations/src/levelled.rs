@@ -3,7 +3,7 @@
 //! What is usual is known from others: the mean level of the people of the other folds, each staged by a federation that never
 //! saw them. In a deployment such people are clients that only evaluate, and each gives one number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use somnus_model::Posterior;
 use somnus_signals::{Night, PersonId, Task};
@@ -40,9 +40,12 @@ impl HeldOut {
     /// Counts of all these people.
     pub(crate) fn score(&self, people: &People, task: Task) -> Result<Scores, BaselineError> {
         let held_out: Vec<PersonId> = self.fold.keys().cloned().collect();
+        let folds: BTreeSet<usize> = self.fold.values().copied().collect();
+        let usual: BTreeMap<usize, Option<f64>> =
+            folds.into_iter().map(|fold| (fold, self.usual(fold))).collect();
         score(people, &held_out, task, |night| {
             let posterior = &self.nights[&(night.person.clone(), night.name.clone())];
-            Ok(match self.usual(self.fold[&night.person]) {
+            Ok(match usual[&self.fold[&night.person]] {
                 Some(usual) => posterior.at_wake_level(usual).argmax(),
                 None => posterior.argmax(),
             })
