@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?usage: tools/results.sh DATA}
-sim() { cargo run --release --quiet -p somnus-sim -- "$@"; }
+sim() { cargo run --release --quiet --bin somnus-sim -- "$@"; }
 run() {
     local name=$1 folder=$2
     [ -s "runs/$name/summary.json" ] || sim run "configs/sim/$name.toml" ${folder:+--data "$data/$folder"} --out "runs/$name" >&2

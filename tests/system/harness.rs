@@ -22,17 +22,8 @@ fn binaries() -> &'static Path {
         let test = std::env::current_exe().expect("a path");
         let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
         let mut build = Command::new(env!("CARGO"));
-        build.args([
-            "build",
-            "--offline",
-            "--locked",
-            "-p",
-            "somnus-server",
-            "-p",
-            "somnus-client",
-            "-p",
-            "somnus-sim",
-        ]);
+        // The whole workspace, as the tests were built: with fewer packages dependencies have other features, and are built again.
+        build.args(["build", "--offline", "--locked", "--workspace", "--bins"]);
         if profile.ends_with("release") {
             build.arg("--release");
         }
