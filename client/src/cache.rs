@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use ring::digest::{Context, SHA256};
@@ -31,6 +32,11 @@ impl Cache {
         Ok(Self { folder: folder.to_owned(), verified: BTreeSet::new() })
     }
 
+    /// Where its blobs are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// How many bytes of a blob are here; all of them only if their digest is right.
     ///
     /// # Errors
@@ -38,6 +44,7 @@ impl Cache {
     pub fn have(&mut self, blob: BlobId) -> Result<u64, FileError> {
         let (whole, part) = (self.whole(blob), self.part(blob));
         if self.verified.contains(&blob) && length(&whole)? == Some(blob.len) {
+            used(&whole);
             return Ok(blob.len);
         }
         for path in [&whole, &part] {
@@ -46,6 +53,7 @@ impl Cache {
                     if digest(path)? == blob.digest {
                         self.promote(path, &whole)?;
                         self.verified.insert(blob);
+                        used(&whole);
                         return Ok(blob.len);
                     }
                     remove(path)?;
@@ -105,6 +113,35 @@ impl Cache {
         Ok(())
     }
 
+    /// Makes room for `coming`, of which some or nothing is here yet: throws away other blobs, those first that were not used for
+    /// longest, until `coming` whole and the rest are at most `most` bytes.
+    ///
+    /// # Errors
+    /// [`FileError`] if the folder cannot be read.
+    pub fn make_room(&mut self, coming: &[BlobId], most: u64) -> Result<(), FileError> {
+        let keep: BTreeSet<PathBuf> =
+            coming.iter().flat_map(|blob| [self.whole(*blob), self.part(*blob)]).collect();
+        let entries = fs::read_dir(&self.folder).map_err(|cause| FileError::new(&self.folder, cause))?;
+        let mut others: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| !keep.contains(path)) {
+            if let Ok(metadata) = fs::metadata(&path) {
+                others.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), path, metadata.len()));
+            }
+        }
+        others.sort();
+        let coming = coming.iter().fold(0u64, |sum, blob| sum.saturating_add(blob.len));
+        let mut all = others.iter().fold(coming, |sum, (_, _, len)| sum.saturating_add(*len));
+        for (_, path, len) in others {
+            if all <= most {
+                break;
+            }
+            remove(&path)?;
+            all -= len;
+        }
+        // What is gone from the disk is found out by its length.
+        Ok(())
+    }
+
     fn promote(&self, from: &Path, whole: &Path) -> Result<(), FileError> {
         if from == whole {
             return Ok(());
@@ -131,6 +168,11 @@ fn length(path: &Path) -> Result<Option<u64>, FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(FileError::new(path, cause)),
     }
+}
+
+/// Notes that a blob was of use; where that cannot be noted, it counts as older than it is.
+fn used(path: &Path) {
+    let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
 }
 
 /// The digest of a file, in pieces: a model may be larger than the memory that a hub can spare.
@@ -204,6 +246,37 @@ mod tests {
         // A part that is longer than the blob is from nowhere.
         fs::write(dir.path().join(format!("{}.part", id.digest.to_hex())), vec![0; 200_000]).unwrap();
         assert_eq!(cache.have(id).unwrap(), 0);
+    }
+
+    #[test]
+    fn room_is_made_by_what_was_not_used_for_longest() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cache = Cache::open(dir.path()).unwrap();
+        let blobs: Vec<(BlobId, Vec<u8>)> =
+            (0..4u8).map(|n| vec![n; 1000]).map(|bytes| (BlobId::of(&bytes), bytes)).collect();
+        for (n, (id, bytes)) in blobs.iter().enumerate() {
+            cache.append(*id, 0, bytes).unwrap();
+            assert_eq!(cache.have(*id).unwrap(), 1000);
+            let used = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n as u64);
+            File::open(dir.path().join(id.digest.to_hex())).unwrap().set_modified(used).unwrap();
+        }
+        // The foundation is the oldest, and in use.
+        let [foundation, old, older, newest] = [0, 2, 1, 3].map(|n| blobs[n].0);
+        assert_eq!(cache.have(foundation).unwrap(), 1000);
+        let have = |cache: &mut Cache| [foundation, older, old, newest].map(|id| cache.have(id).unwrap());
+        let coming = BlobId { len: 500, ..BlobId::of(b"new") };
+        cache.make_room(&[foundation, coming], 4500).unwrap();
+        assert_eq!(have(&mut cache), [1000; 4]);
+        // Using them has made them of one age again.
+        for (n, id) in [foundation, older, old, newest].iter().enumerate() {
+            let used = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n as u64);
+            File::open(dir.path().join(id.digest.to_hex())).unwrap().set_modified(used).unwrap();
+        }
+        cache.make_room(&[foundation, coming], 3499).unwrap();
+        assert_eq!(have(&mut cache), [1000, 0, 0, 1000]);
+        // What is coming stays whatever happens.
+        cache.make_room(&[foundation], 10).unwrap();
+        assert_eq!(have(&mut cache), [1000, 0, 0, 0]);
     }
 
     #[test]

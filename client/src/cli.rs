@@ -17,6 +17,8 @@ use crate::enrol::enrol;
 use crate::files::write_atomically;
 use crate::hub::{Ending, Hub};
 use crate::identity::{Folder, Membership, now};
+use crate::limits::status::{Standing, describe as describe_limits, standing};
+use crate::limits::{Brake, Machine, Watch, cpu};
 use crate::report;
 use crate::training::HubNights;
 
@@ -59,7 +61,7 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Show which federation this hub belongs to and how its last evaluation went.
+    /// Show which federation this hub belongs to, how its last evaluation went, and what its limits allow now.
     Status {
         /// As JSON.
         #[arg(long)]
@@ -84,6 +86,8 @@ struct Status {
     server: String,
     certificate_expires: u64,
     evaluated: Option<Evaluated>,
+    /// The limits that are set.
+    limits: Vec<Standing>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -115,8 +119,13 @@ impl Cli {
                 let folder = Arc::new(Folder::wait(&place.dir)?);
                 let config = ClientConfig::load(&place.dir)?;
                 let membership = Membership::load(&place.dir)?;
-                let hands = Arc::new(HubNights::load(&data, person.as_deref(), &config.data, config.role)?);
-                let hub = Hub { folder, config, membership, hands, until_finished };
+                // Before there is another thread: those that come inherit it.
+                cpu::lower_priority(config.limits.nice).context("this program's priority")?;
+                let watch = Watch::new(&config.limits, &Machine::default());
+                let brake = Brake::new(watch.verdict().clone(), &config.limits);
+                let hands = HubNights::load(&data, person.as_deref(), &config.data, config.role)?;
+                let hands = Arc::new(hands.under(brake));
+                let hub = Hub { folder, config, membership, hands, watch, until_finished };
                 let ending = wait(async {
                     let mut interrupt = signal(SignalKind::interrupt())?;
                     let mut terminate = signal(SignalKind::terminate())?;
@@ -154,7 +163,9 @@ fn status(place: &Place) -> anyhow::Result<Status> {
         Err(report::ReportError::Nothing(_)) => None,
         Err(other) => return Err(other.into()),
     };
-    Ok(Status { federation, name, server, certificate_expires: expires, evaluated })
+    let limits = ClientConfig::load(&place.dir)?.limits;
+    let limits = standing(&limits, &Machine::default(), &place.dir, now());
+    Ok(Status { federation, name, server, certificate_expires: expires, evaluated, limits })
 }
 
 fn describe(status: &Status) -> String {
@@ -168,6 +179,8 @@ fn describe(status: &Status) -> String {
             text.push_str(&format!("\nrelease {version} on {epochs} epochs: kappa {kappa}"));
         }
     }
+    text.push('\n');
+    text.push_str(&describe_limits(&status.limits));
     text
 }
 

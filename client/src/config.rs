@@ -11,6 +11,7 @@ use somnus_protocol::message::Role;
 use somnus_protocol::participant::Policy;
 
 use crate::files::FileError;
+use crate::limits::{self, Limits};
 use crate::link::Pace;
 
 /// The file's name in the hub's folder.
@@ -28,6 +29,7 @@ struct Raw {
     evaluation: Option<EvaluationPolicy>,
     data: DataConfig,
     network: Network,
+    limits: limits::config::Raw,
 }
 
 /// Which nights train, which judge, and how they are computed.
@@ -88,6 +90,8 @@ pub struct ClientConfig {
     pub policy: Policy,
     /// Nights.
     pub data: DataConfig,
+    /// What it may use of this machine, and when.
+    pub limits: Limits,
     /// Signs of life.
     pub pace: Pace,
     /// How long to wait before connecting again.
@@ -126,7 +130,8 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError`] naming the key.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let Raw { role, danger_plain_aggregation, min_cohort, evaluation, data, network } = parse(text)?;
+        let Raw { role, danger_plain_aggregation, min_cohort, evaluation, data, network, limits } =
+            parse(text)?;
         let need = |ok: bool, key: &str, why: &str| {
             let error = || ConfigError::Value { key: key.to_owned(), why: why.to_owned() };
             if ok { Ok(()) } else { Err(error()) }
@@ -160,7 +165,7 @@ impl ClientConfig {
         need((3..=4096).contains(&min_cohort), "min_cohort", "not within 3 to 4096 hubs")?;
         let evaluation = evaluation.unwrap_or(EvaluationPolicy::usual(danger_plain_aggregation));
         let policy = Policy { danger_plain_aggregation, min_cohort, evaluation };
-        Ok(Self { role, policy, data, pace, backoff })
+        Ok(Self { role, policy, data, limits: limits.check()?, pace, backoff })
     }
 
     /// The configuration in a hub's folder; the defaults if it has none.
@@ -201,7 +206,10 @@ mod tests {
             })
             .collect::<Vec<_>>()
             .join("\n");
-        assert!(spoken.contains("\nkeep_alive_seconds = "), "{spoken}");
+        assert!(
+            spoken.contains("\nkeep_alive_seconds = ") && spoken.contains("\ntrain_between = "),
+            "{spoken}"
+        );
         assert_eq!(ClientConfig::parse(&spoken).unwrap(), ClientConfig::parse("").unwrap());
     }
 

@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use somnus_protocol::ids::Version;
-use somnus_protocol::message::{Examination, ToServer};
-use somnus_protocol::participant::{Event, Input, Job, JobResult, Keep, Kept, Needs, Output, Participant};
+use somnus_protocol::ids::{BlobId, Version};
+use somnus_protocol::message::{Examination, ToClient, ToServer};
+use somnus_protocol::participant::{
+    Event, Input, Job, JobResult, Keep, Kept, Materials, Needs, Output, Participant,
+};
 use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
 use somnus_protocol::token::Close;
@@ -28,6 +30,8 @@ use crate::enrol::{EnrolError, renew};
 use crate::files::{self, FileError};
 use crate::hands::{About, Hands};
 use crate::identity::{Folder, IdentityError, Membership, now};
+use crate::limits::watch::Change;
+use crate::limits::{MISFIT, Reason, Watch, disk, memory};
 use crate::link::{LinkError, Purpose, connect};
 use crate::report;
 use crate::session::{Mark, Session};
@@ -53,6 +57,8 @@ pub struct Hub {
     pub membership: Membership,
     /// Who trains.
     pub hands: Arc<dyn Hands>,
+    /// Who says when.
+    pub watch: Watch,
     /// Whether to end once the server says that all releases are made.
     pub until_finished: bool,
 }
@@ -111,6 +117,8 @@ struct Driver {
     wake: Option<Moment>,
     mark: Mark,
     failures: u32,
+    /// Until when this hub stays away, because the work does not fit.
+    misfit: Option<Moment>,
     /// The last verdict that was told and not believed.
     doubted: Option<LinkError>,
     finished: Option<Version>,
@@ -141,6 +149,7 @@ impl Hub {
             wake: None,
             mark: Mark::default(),
             failures: 0,
+            misfit: None,
             doubted: None,
             finished: None,
             broken: None,
@@ -177,14 +186,22 @@ impl Driver {
         mut results: mpsc::UnboundedReceiver<JobResult>,
         mut renewals: mpsc::UnboundedReceiver<Result<Membership, EnrolError>>,
     ) -> Result<Ending, HubError> {
-        let mut attempt: Option<Attempt> = Some(self.attempt(Duration::ZERO)?);
+        let mut attempt: Option<Attempt> = None;
         let mut age = tokio::time::interval(CERTIFICATE);
+        let mut looks = tokio::time::interval(self.hub.watch.every());
+        self.look();
         loop {
             if let Some(error) = self.broken.take() {
                 return Err(error);
             }
             if let Some(version) = self.finished.filter(|_| self.hub.until_finished) {
                 return Ok(Ending::Finished(version));
+            }
+            if self.stays_away() {
+                attempt = None;
+                self.leave().await;
+            } else if self.session.is_none() && attempt.is_none() {
+                attempt = Some(self.attempt(Duration::ZERO)?);
             }
             tokio::select! {
                 outcome = poll(&mut attempt) => {
@@ -205,7 +222,11 @@ impl Driver {
                 message = hear(&mut self.session) => match message {
                     Some(message) => {
                         (self.failures, self.doubted) = (0, None);
-                        self.step(Input::Message(message)).await;
+                        let input = match self.unfit(&message).await {
+                            Some(reason) => Input::Unfit(message, reason.to_string()),
+                            None => Input::Message(message),
+                        };
+                        self.step(input).await;
                     }
                     None => {
                         let error = match self.session.take() {
@@ -216,7 +237,13 @@ impl Driver {
                         attempt = Some(self.again(Setback::Server(error))?);
                     }
                 },
-                Some(result) = results.recv() => self.step(Input::Finished(result)).await,
+                Some(result) = results.recv() => {
+                    if let Some(reason) = self.hub.watch.verdict().take_misfit() {
+                        self.misfit(&reason);
+                    }
+                    self.step(Input::Finished(result)).await;
+                }
+                _ = looks.tick() => self.look(),
                 Some(renewed) = renewals.recv() => match renewed {
                     Ok(membership) => {
                         info!(days = membership.expires.saturating_sub(now()) / 86_400, "certificate renewed");
@@ -284,6 +311,70 @@ impl Driver {
         if self.wake.is_some_and(|wake| wake <= Moment::now()) {
             self.rest();
         }
+    }
+
+    /// Asks this machine, and tells its owner what is new.
+    fn look(&mut self) {
+        match self.hub.watch.look(now()) {
+            Some(Change::Binds(reason)) => info!(%reason, "a limit binds"),
+            Some(Change::Free) => info!("no limit binds any more"),
+            None => {}
+        }
+    }
+
+    /// Whether this hub is to be away: it could do nothing that the server may ask for, and a round that it left would not
+    /// notice. Only to renew its certificate it comes in spite of that.
+    fn stays_away(&self) -> bool {
+        let misfit = self.misfit.is_some_and(|until| Moment::now() < until);
+        let bound = misfit || self.hub.watch.verdict().binds().is_some();
+        bound && self.participant.is_idle() && !self.hub.membership.is_due(now())
+    }
+
+    /// Hangs up, so that the server counts on others.
+    async fn leave(&mut self) {
+        if let Some(session) = self.session.take() {
+            let reason = self.hub.watch.verdict().binds();
+            let reason = reason.map_or_else(|| "the work does not fit".into(), |reason| reason.to_string());
+            info!(reason, "away until that is over");
+            tokio::spawn(session.end());
+            self.step(Input::Disconnected).await;
+        }
+    }
+
+    /// Why this machine cannot do what the server asks for, as far as can be told before anything of it is here.
+    async fn unfit(&mut self, message: &ToClient) -> Option<Reason> {
+        let (materials, what): (Materials<BlobId>, _) = match message {
+            ToClient::Train(assignment) => (assignment.into(), "this training"),
+            ToClient::Evaluate(examination) => (examination.into(), "this evaluation"),
+            _ => return None,
+        };
+        if let Some(reason) = self.hub.watch.verdict().binds() {
+            return Some(reason);
+        }
+        let limits = self.hub.config.limits.clone();
+        let blobs: Vec<BlobId> = Needs::Model(materials).iter().copied().collect();
+        let bytes = blobs.iter().fold(0u64, |sum, blob| sum.saturating_add(blob.len));
+        let mut fits = memory::check(limits.memory, memory::of_files(bytes), what);
+        if let (Some(most), Ok(())) = (limits.disk, &fits) {
+            // What a round leaves behind is as large as the release at most, and is written beside what the last one left.
+            let need = bytes.saturating_add(materials.release.len);
+            let folder = self.hub.folder.path().to_owned();
+            let room = self.blocking(move |cache| {
+                match disk::room(most, disk::used(&folder, Some(cache.folder())), need) {
+                    Ok(room) => cache.make_room(&blobs, room).map(Ok),
+                    Err(reason) => Ok(Err(reason)),
+                }
+            });
+            fits = self.disk(room.await).await.unwrap_or(Ok(()));
+        }
+        let reason = fits.err()?;
+        self.misfit(&reason);
+        Some(reason)
+    }
+
+    fn misfit(&mut self, reason: &Reason) {
+        warn!(%reason, minutes = MISFIT.as_secs() / 60, "the work does not fit; this hub stays away for a while");
+        self.misfit = Some(Moment::now() + MISFIT);
     }
 
     /// What a secret is used for, or what an update leaves behind, could not be written down: nothing that follows may leave. The hub forgets what
@@ -485,7 +576,7 @@ async fn poll(attempt: &mut Option<Attempt>) -> Result<Session, Setback> {
     }
 }
 
-async fn hear(session: &mut Option<Session>) -> Option<somnus_protocol::message::ToClient> {
+async fn hear(session: &mut Option<Session>) -> Option<ToClient> {
     match session {
         Some(session) => session.inbox.recv().await,
         None => std::future::pending().await,

@@ -19,6 +19,8 @@ use crate::link::{LinkError, Purpose, close, explain};
 
 /// Messages of the server that may wait for the participant.
 const INBOX: usize = 4;
+/// How long a server gets to hear the last words.
+const PARTING: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A connection on which the federation's frames travel.
 pub struct Session {
@@ -97,6 +99,16 @@ impl Session {
     /// Why the session ended.
     pub async fn ended(&self) -> LinkError {
         explain(&self.connection.closed().await, Purpose::Run)
+    }
+
+    /// Says nothing more, and hangs up when the server has heard everything that was said, or after a while without its word.
+    pub async fn end(self) {
+        // With the outbox ends the stream, behind all that waits in it, and with the stream the server ends the connection.
+        let Self { connection, outbox, .. } = self;
+        drop(outbox);
+        if tokio::time::timeout(PARTING, connection.closed()).await.is_err() {
+            close(&connection, Close::Done, "");
+        }
     }
 
     /// Hangs up.

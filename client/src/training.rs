@@ -3,16 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use somnus_model::{DeviceKind, ModelError, NightPart, NightTrainer, Stager};
+use bytes::Bytes;
+use somnus_model::{Between, DeviceKind, ModelError, NightPart, NightTrainer, Stager};
 use somnus_protocol::checkpoint::{Checkpoint, floats};
 use somnus_protocol::ids::Digest;
 use somnus_protocol::message::Role;
+use somnus_protocol::plan::TrainPlan;
 use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
 use somnus_report::{ClientReport, ClientResult, ModelInfo, NightOptions, NightResult, Staging};
 use somnus_signals::{DataError, Night, NightRules, PersonId, Task, prepare, sleep_accel, split};
 
 use crate::config::{DataConfig, Device};
 use crate::hands::{About, Hands};
+use crate::limits::{Brake, memory};
 
 /// Why there are no nights to work with.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,7 @@ pub struct HubNights {
     device: DeviceKind,
     role: &'static str,
     notes: Vec<String>,
+    brake: Arc<Brake>,
 }
 
 impl HubNights {
@@ -155,7 +159,29 @@ impl HubNights {
         };
         let trainer = NightTrainer::new(device, train, judged.clone());
         let role = if role == Role::Trains { "trained" } else { "held-out" };
-        Ok(Self { trainer, judged, device, role, notes })
+        Ok(Self { trainer, judged, device, role, notes, brake: Arc::default() })
+    }
+
+    /// The same under what this machine's owner allows.
+    #[must_use]
+    pub fn under(mut self, brake: Brake) -> Self {
+        self.brake = Arc::new(brake);
+        let brake = Arc::clone(&self.brake);
+        let ask = move || brake.between().map_err(|reason| reason.to_string());
+        self.trainer = self.trainer.asking(Between::asking(ask));
+        self
+    }
+
+    /// Waits until work may begin that needs model files of so many bytes: a training under `plan`, or without one an evaluation.
+    fn begin(&self, foundation: &Bytes, files: usize, plan: Option<&TrainPlan>) -> Result<(), TrainError> {
+        let what = if plan.is_some() { "this training" } else { "this evaluation" };
+        if self.brake.counts_memory() {
+            let arrays =
+                self.trainer.footprint(foundation, plan).map_err(|error| TrainError(error.to_string()))?;
+            let need = memory::of_files(files as u64).saturating_add(arrays);
+            self.brake.fits(need, what).map_err(|reason| TrainError(reason.to_string()))?;
+        }
+        self.brake.begin().map_err(|reason| TrainError(reason.to_string()))
     }
 
     fn client(&self, task: &EvaluateTask, about: &About) -> Result<ClientReport, ModelError> {
@@ -195,16 +221,21 @@ impl HubNights {
 
 impl Trainer for HubNights {
     fn train(&self, task: &TrainTask) -> Result<LocalUpdate, TrainError> {
+        let control = task.control.as_ref().map_or(0, |control| size_of_val(control.as_slice()));
+        let files = task.foundation.len() + task.weights.len() + control;
+        self.begin(&task.foundation, files, Some(&task.plan))?;
         self.trainer.train(task)
     }
 
     fn evaluate(&self, task: &EvaluateTask) -> Result<LocalEvaluation, TrainError> {
+        self.begin(&task.foundation, task.foundation.len() + task.weights.len(), None)?;
         self.trainer.evaluate(task)
     }
 }
 
 impl Hands for HubNights {
     fn report(&self, task: &EvaluateTask, about: &About) -> Result<ClientReport, TrainError> {
+        self.begin(&task.foundation, task.foundation.len() + task.weights.len(), None)?;
         self.client(task, about).map_err(|error| TrainError(error.to_string()))
     }
 }
@@ -221,7 +252,6 @@ fn staging(task: Task) -> Staging {
 mod tests {
     use std::collections::BTreeMap;
 
-    use bytes::Bytes;
     use somnus_model::NetConfig;
     use somnus_protocol::checkpoint::bytes_of;
     use somnus_protocol::ids::{Round, Version};

@@ -13,6 +13,7 @@ use somnus_client::enrol::{EnrolError, enrol};
 use somnus_client::hands::{About, Hands};
 use somnus_client::hub::{Ending, Hub, HubError};
 use somnus_client::identity::{Folder, Membership};
+use somnus_client::limits::{Machine, Watch};
 use somnus_client::link::Pace;
 use somnus_protocol::checkpoint::{Checkpoint, FORMAT, Manifest, Tensor};
 use somnus_protocol::ids::ClientId;
@@ -129,16 +130,34 @@ impl World {
 
     /// The same with another trainer.
     pub fn run_with(&self, name: &str, hands: Arc<dyn Hands>) -> JoinHandle<Result<Ending, HubError>> {
+        self.run_within(name, hands, "")
+    }
+
+    /// What plays the machine of a hub: a folder for its sensors' files.
+    pub fn machine(&self, name: &str) -> Machine {
+        let sys = self.dir.path().join("machines").join(name);
+        Machine { proc: sys.clone(), sys, ..Machine::default() }
+    }
+
+    /// The same with limits.
+    pub fn run_within(
+        &self,
+        name: &str,
+        hands: Arc<dyn Hands>,
+        limits: &str,
+    ) -> JoinHandle<Result<Ending, HubError>> {
         let folder = self.hub(name);
         let membership = Membership::load(&folder).unwrap();
-        let mut config = ClientConfig::parse("danger_plain_aggregation = true").unwrap();
+        let text = format!("danger_plain_aggregation = true\n[limits]\n{limits}");
+        let mut config = ClientConfig::parse(&text).unwrap();
+        let watch = Watch::new(&config.limits, &self.machine(name)).looking_every(Duration::from_millis(20));
         config.pace = PACE;
         config.backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(200) };
         tokio::spawn(async move {
             // A hub that ran here before may still be letting go of its folder.
             until(|| Folder::open(&folder).is_ok()).await;
             let folder = Arc::new(Folder::open(&folder).unwrap());
-            let hub = Hub { folder, config, membership, hands, until_finished: true };
+            let hub = Hub { folder, config, membership, hands, watch, until_finished: true };
             tokio::time::timeout(LIVENESS, hub.run(std::future::pending())).await.expect("the hub hangs")
         })
     }

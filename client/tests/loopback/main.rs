@@ -3,4 +3,5 @@
 mod common;
 mod enrolment;
 mod federation;
+mod limits;
 mod misbehaviour;

@@ -101,6 +101,9 @@ pub enum ModelError {
     /// Nothing to learn from.
     #[error("no night has a scored epoch to train on")]
     NoLabels,
+    /// It was ended from outside, see [`Between`](crate::Between).
+    #[error("{0}")]
+    Stopped(String),
     /// The loss became infinite or not a number.
     #[error("training diverged at step {step}: the loss is not finite; lower the learning rate")]
     Diverged {

@@ -24,6 +24,7 @@
 
 mod adapter;
 mod augment;
+mod between;
 mod block;
 mod config;
 mod context;
@@ -31,6 +32,7 @@ pub mod conv;
 mod course;
 pub mod encoder;
 mod error;
+mod footprint;
 mod input;
 mod invariance;
 mod level;
@@ -49,6 +51,7 @@ mod train;
 mod trainer;
 mod vector;
 
+pub use between::Between;
 /// burn's tensors, for those who drive a step of pretraining: its version is this crate's business.
 pub use burn::tensor;
 pub use config::{DeviceKind, NetConfig};

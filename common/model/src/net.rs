@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 use somnus_protocol::moments::Embedding;
 use somnus_signals::Task;
 
+use crate::between::Between;
 use crate::block::{Block, BlockTape, Dropout};
 use crate::config::{DeviceKind, NetConfig};
 use crate::conv::Phases;
@@ -20,6 +21,8 @@ pub(crate) struct Net {
     /// Shared by copies: clients of one process train copies of one network.
     pub(crate) layout: Arc<Layout>,
     pub(crate) device: Device,
+    /// Of the trainings of this network and its copies.
+    pub(crate) between: Between,
 }
 
 /// What the backward pass of the body needs.
@@ -31,7 +34,12 @@ pub(crate) struct Tape {
 
 impl Net {
     pub(crate) fn new(config: NetConfig, device: DeviceKind) -> Self {
-        Self { layout: Arc::new(Layout::new(&config)), config, device: device.open() }
+        Self {
+            layout: Arc::new(Layout::new(&config)),
+            config,
+            device: device.open(),
+            between: Between::default(),
+        }
     }
 
     /// The same network with a head for `task`; everything before the head keeps its place.
@@ -41,7 +49,8 @@ impl Net {
 
     /// Another network on the same device.
     pub(crate) fn of(&self, config: NetConfig) -> Self {
-        Self { layout: Arc::new(Layout::new(&config)), config, device: self.device.clone() }
+        let (device, between) = (self.device.clone(), self.between.clone());
+        Self { layout: Arc::new(Layout::new(&config)), config, device, between }
     }
 
     pub(crate) fn classes(&self) -> usize {

@@ -12,6 +12,7 @@ use somnus_protocol::moments::{Embedding, Moments};
 use somnus_protocol::plan::{TrainPlan, TrainableSet};
 use somnus_signals::{Night, Stage, Task};
 
+use crate::between::Between;
 use crate::config::{DeviceKind, NetConfig};
 use crate::error::ModelError;
 use crate::input::Prepared;
@@ -163,6 +164,13 @@ impl Stager {
     pub(crate) fn with_weights(self, weights: Vec<f32>) -> Self {
         debug_assert_eq!(self.weights.len(), weights.len());
         Self { weights, ..self }
+    }
+
+    /// The same network; trainings of it, and of its copies, ask before every step.
+    #[must_use]
+    pub fn asking(mut self, between: Between) -> Self {
+        self.net.between = between;
+        self
     }
 
     /// What the network is built from.

@@ -219,6 +219,7 @@ fn run<L: Lesson>(
     let (mut total, mut counted) = (0.0f64, 0u32);
     let steps = plan.steps_over(nights.len());
     for step in 0..steps {
+        net.between.steps()?;
         let at = step as usize % nights.len();
         if at == 0 {
             order.shuffle(&mut run.rng);

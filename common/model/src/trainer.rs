@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use somnus_protocol::checkpoint::{Checkpoint, bytes_of, floats};
 use somnus_protocol::moments::{Embedding, Moments};
-use somnus_protocol::plan::TrainableSet;
+use somnus_protocol::plan::{TrainPlan, TrainableSet};
 use somnus_protocol::strategy::ClientControl;
 use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
 use somnus_signals::Night;
 
+use crate::between::Between;
 use crate::config::DeviceKind;
 use crate::error::ModelError;
+use crate::footprint::Work;
 use crate::input::Prepared;
 use crate::invariance;
 use crate::personal::{self, Outcome, Round};
@@ -116,6 +118,7 @@ pub struct NightTrainer {
     evaluate: Vec<NightPart>,
     foundations: Foundations,
     desk: Mutex<Option<Arc<Desk>>>,
+    between: Between,
 }
 
 /// What depends on the foundation and the nights alone, kept from round to round.
@@ -151,7 +154,14 @@ impl Desk {
 impl NightTrainer {
     /// A client that trains on `train` and is judged on `evaluate`.
     pub fn new(device: DeviceKind, train: Vec<NightPart>, evaluate: Vec<NightPart>) -> Self {
-        Self { device, train, evaluate, foundations: Foundations::default(), desk: Mutex::new(None) }
+        let (foundations, between) = (Foundations::default(), Between::default());
+        Self { device, train, evaluate, foundations, desk: Mutex::new(None), between }
+    }
+
+    /// Its trainings ask before every step.
+    #[must_use]
+    pub fn asking(self, between: Between) -> Self {
+        Self { between, ..self }
     }
 
     /// Shares parsed foundations and releases with other clients of the same process and device.
@@ -159,6 +169,18 @@ impl NightTrainer {
     pub fn sharing(mut self, foundations: &Foundations) -> Self {
         self.foundations = foundations.clone();
         self
+    }
+
+    /// About the most bytes that training under `plan`, or an evaluation without one, takes beside the model's files. An upper
+    /// bound by what the network's shapes say; the allocator adds some.
+    ///
+    /// # Errors
+    /// Those of [`Stager::from_checkpoint`].
+    pub fn footprint(&self, foundation: &Bytes, plan: Option<&TrainPlan>) -> Result<u64, ModelError> {
+        let foundation = self.foundations.foundation(foundation, self.device)?;
+        let train: Vec<usize> = self.train.iter().map(|part| part.epochs.len()).collect();
+        let judge: Vec<usize> = self.evaluate.iter().map(|part| part.night.epochs).collect();
+        Ok(foundation.net().footprint(Work { train: &train, judge: &judge, plan }))
     }
 
     fn desk(&self, file: &Bytes) -> Result<Arc<Desk>, ModelError> {
@@ -188,11 +210,12 @@ impl NightTrainer {
         let desk = self.desk(&task.foundation)?;
         let set = task.plan.trainable;
         let release = self.foundations.release(&desk.foundation, set, &task.weights)?;
+        let release = Stager::clone(&release).asking(self.between.clone());
         if let Some(update) = personal_update(task, &desk, &release)? {
             return Ok(update);
         }
         let mut moments = task.sections.moments.map(|shape| desk.moments(set, shape)).transpose()?;
-        let mut stager = Stager::clone(&release);
+        let mut stager = release.clone();
         // The memory is the control variate; nothing else is kept between rounds.
         let control =
             task.control.clone().map(|server| ClientControl::new(server, task.memory.as_deref().map(floats)));

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use somnus_model::{Alike, DeviceKind, Foundations, Likeness, NetConfig, NightPart, NightTrainer, Stager};
+use somnus_model::{
+    Alike, Between, DeviceKind, Foundations, Likeness, NetConfig, NightPart, NightTrainer, Stager,
+};
 use somnus_protocol::checkpoint::{bytes_of, floats};
 use somnus_protocol::ids::{Round, Version};
 use somnus_protocol::moments::{Embedding, Moments};
-use somnus_protocol::plan::{Augmentation, Invariance, Optimiser, TrainPlan, TrainableSet};
+use somnus_protocol::plan::{Augmentation, Invariance, Optimiser, Personalisation, TrainPlan, TrainableSet};
 use somnus_protocol::trainer::{EvaluateTask, TrainTask, Trainer};
 use somnus_protocol::update::Sections;
 use somnus_signals::synthetic::{self, SyntheticConfig};
@@ -71,6 +74,40 @@ fn an_update_is_what_training_changed_and_can_be_had_again() {
         let stranger = NightTrainer::new(DeviceKind::Flex, parts.clone(), parts);
         assert_eq!(one.train(&next).unwrap(), stranger.train(&next).unwrap());
         assert_ne!(one.train(&next).unwrap(), update);
+    }
+}
+
+#[test]
+fn whoever_is_asked_between_steps_can_end_a_training_and_change_nothing_else() {
+    let nights = nights(1);
+    let (stager, file) = foundation();
+    for set in [TrainableSet::Head, TrainableSet::Full] {
+        for personal in [Personalisation::None, Personalisation::Ditto { lambda: 0.1 }] {
+            let mut task = task(&stager, &file, set);
+            (task.plan.steps, task.plan.personal) = (4, personal);
+            // Answers yes so many times.
+            let client = |most: u32| {
+                let (asked, parts) =
+                    (Arc::new(AtomicU32::new(0)), vec![NightPart::whole(Arc::clone(&nights[0]))]);
+                let count = Arc::clone(&asked);
+                let ask = move || {
+                    let before = count.fetch_add(1, Ordering::Relaxed);
+                    if before < most { Ok(()) } else { Err("the window has closed".to_owned()) }
+                };
+                let client = NightTrainer::new(DeviceKind::Flex, parts.clone(), parts);
+                (client.asking(Between::asking(ask)), asked)
+            };
+            let (patient, asked) = client(u32::MAX);
+            let parts = vec![NightPart::whole(Arc::clone(&nights[0]))];
+            let nobody_asked = NightTrainer::new(DeviceKind::Flex, parts.clone(), parts).train(&task);
+            assert_eq!(patient.train(&task), nobody_asked);
+            // A personal copy is trained beside what is shared.
+            let trainings = if personal == Personalisation::None { 1 } else { 2 };
+            assert_eq!(asked.load(Ordering::Relaxed), 4 * trainings);
+            let (stopped, asked) = client(3);
+            assert_eq!(stopped.train(&task).unwrap_err().to_string(), "the window has closed");
+            assert_eq!(asked.load(Ordering::Relaxed), 4);
+        }
     }
 }
 

@@ -19,6 +19,9 @@ pub enum Input {
     Disconnected,
     /// It said something.
     Message(ToClient),
+    /// It asks for work that this machine cannot do now, and why not. What is being done already goes on; work that is new
+    /// is declined before anything of it is fetched.
+    Unfit(ToClient, String),
     /// The answer to [`Output::Lookup`]: so many bytes are in the cache, `blob.len` of them only if they are verified.
     Cached(BlobId, u64),
     /// A [`Job`] is done.

@@ -13,7 +13,7 @@ use crate::time::Instant;
 const WINDOW: u64 = 4 * CHUNK as u64;
 
 impl Participant {
-    pub(super) fn take_on(&mut self, work: Work) {
+    pub(super) fn take_on(&mut self, work: Work, fits: Result<(), String>) {
         match &self.task {
             Task::Gathering { work: old, .. } | Task::Fetching { work: old, .. } | Task::Working(old)
                 if old.same(&work) => {}
@@ -25,15 +25,15 @@ impl Participant {
                 self.offer();
             }
             _ => {
-                // What the owner of this client does not allow.
+                // What the owner of this client does not allow, or its machine cannot do.
                 match &work {
                     Work::Train(assignment) => {
-                        if let Err(why) = self.policy.allows(self.role, assignment) {
+                        if let Err(why) = self.policy.allows(self.role, assignment).and(fits) {
                             return self.decline(assignment.round, why);
                         }
                     }
                     Work::Examine(examination) => {
-                        if let Err(why) = self.policy.allows_evaluation(examination) {
+                        if let Err(why) = self.policy.allows_evaluation(examination).and(fits) {
                             return self.decline_evaluation(examination.version, why);
                         }
                     }

@@ -104,7 +104,8 @@ impl Participant {
                 self.fetch_again();
             }
             Input::Disconnected => self.link = Link::Down,
-            Input::Message(message) => self.message(now, message),
+            Input::Message(message) => self.message(now, message, Ok(())),
+            Input::Unfit(message, why) => self.message(now, message, Err(why)),
             Input::Cached(blob, have) => self.cached(now, blob, have),
             Input::Finished(result) => self.finished(now, result),
             Input::Timeout => {}
@@ -126,6 +127,12 @@ impl Participant {
         next.unwrap_or_else(|| Output::Wait(self.waits().then(|| self.progress + PATIENCE)))
     }
 
+    /// Whether nothing is open here: neither work nor a round whose end this client has not heard of. Who leaves then
+    /// leaves nothing undone.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.task, Task::Idle) && !self.busy
+    }
+
     /// Whether the server owes an answer.
     fn waits(&self) -> bool {
         match self.link {
@@ -135,7 +142,7 @@ impl Participant {
         }
     }
 
-    fn message(&mut self, now: Instant, message: ToClient) {
+    fn message(&mut self, now: Instant, message: ToClient, fits: Result<(), String>) {
         self.progress = now;
         if self.link == Link::Silent {
             self.link = Link::Up;
@@ -147,9 +154,9 @@ impl Participant {
                 if self.memory.begin(assignment.round, assignment.counted) {
                     self.keep_memory();
                 }
-                self.take_on(Work::Train(assignment));
+                self.take_on(Work::Train(assignment), fits);
             }
-            ToClient::Evaluate(examination) => self.take_on(Work::Examine(examination)),
+            ToClient::Evaluate(examination) => self.take_on(Work::Examine(examination), fits),
             ToClient::Chunk { digest, offset, bytes } => self.chunk(digest, offset, bytes),
             ToClient::Share { round, roster } => self.share(round, roster),
             ToClient::Mask { round, present, shares } => self.mask(round, present, shares),
@@ -258,5 +265,74 @@ impl Participant {
         if self.link != Link::Down {
             self.out.push_back(Output::Send(message));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::EvaluationPolicy;
+    use crate::ids::BlobId;
+    use crate::message::Examination;
+    use crate::plan::TrainPlan;
+    use crate::update::Sections;
+
+    /// What it sends, and whether it looked for anything.
+    fn handle(machine: &mut Participant, input: Input) -> (Vec<ToServer>, bool) {
+        machine.handle(Instant::default(), input);
+        let (mut said, mut looked) = (Vec::new(), false);
+        loop {
+            match machine.poll() {
+                Output::Send(message) => said.push(message),
+                Output::Lookup(_) => looked = true,
+                Output::Wait(_) => return (said, looked),
+                _ => {}
+            }
+        }
+    }
+
+    fn train(round: u64) -> ToClient {
+        let blob = BlobId::of(b"model");
+        ToClient::Train(Assignment {
+            round: Round(round),
+            plan: TrainPlan::default(),
+            seed: 1,
+            foundation: blob,
+            release: blob,
+            companion: None,
+            sections: Sections::default(),
+            secure: None,
+            time_left_ms: round,
+            counted: None,
+        })
+    }
+
+    #[test]
+    fn work_that_does_not_fit_is_declined_before_anything_is_fetched_and_what_is_open_goes_on() {
+        let policy = Policy { danger_plain_aggregation: true, ..Policy::default() };
+        let id = "ann".parse().unwrap();
+        let mut machine = Participant::new(id, Role::Trains, policy, &Kept::default(), Seed::from_number(1));
+        handle(&mut machine, Input::Connected);
+        let hot = || "hot".to_owned();
+        let declined = |round| (vec![ToServer::Decline { round: Round(round), reason: hot() }], false);
+
+        assert_eq!(handle(&mut machine, Input::Unfit(train(1), hot())), declined(1));
+        assert!(machine.is_idle());
+        // It cooled down, and got hot again: the server repeats what is being done, then asks for something new.
+        assert_eq!(handle(&mut machine, Input::Message(train(2))), (Vec::new(), true));
+        assert_eq!(handle(&mut machine, Input::Unfit(train(2), hot())), (Vec::new(), false));
+        assert!(!machine.is_idle());
+        assert_eq!(handle(&mut machine, Input::Unfit(train(3), hot())), declined(3));
+        assert!(machine.is_idle());
+
+        let (blob, version) = (BlobId::of(b"model"), Version(3));
+        let (plan, policy) = (TrainPlan::default(), EvaluationPolicy::None);
+        let examination = Examination { version, plan, foundation: blob, release: blob, policy };
+        let (said, _) = handle(&mut machine, Input::Unfit(ToClient::Evaluate(examination), hot()));
+        assert_eq!(said, [ToServer::DeclineEvaluation { version, reason: hot() }]);
+        // What is no work is heard all the same.
+        let finished = ToClient::Finished { version };
+        handle(&mut machine, Input::Unfit(finished, hot()));
+        assert!(machine.is_idle());
     }
 }
