@@ -40,6 +40,8 @@ use crate::session::{Mark, Session};
 const MEMORY: &str = "memory";
 /// What the open round's masks are made of, in its folder; empty between rounds.
 const SECRETS: &str = "secrets";
+/// What was trained and no round has taken yet, in its folder; only where rounds do not wait for it.
+const UPDATE: &str = "update";
 /// How often the certificate's age is looked at.
 const CERTIFICATE: Duration = Duration::from_secs(3600);
 /// Rest after the disk refused, so that a full disk does not become a busy network.
@@ -172,7 +174,7 @@ impl Hub {
     /// The machine with what the folder has of an earlier life, and fresh entropy for its masks.
     fn machine(&self) -> Result<Participant, HubError> {
         let read = |name| files::read(&self.folder.path().join(name));
-        let kept = Kept { memory: read(MEMORY)?, secrets: read(SECRETS)? };
+        let kept = Kept { memory: read(MEMORY)?, secrets: read(SECRETS)?, update: read(UPDATE)? };
         let mut entropy = Zeroizing::new([0; 32]);
         SystemRandom::new().fill(&mut *entropy).map_err(|_| HubError::Entropy)?;
         let (name, seed) = (self.membership.name.clone(), Seed::new(*entropy));
@@ -286,6 +288,7 @@ impl Driver {
                         let name = match keep {
                             Keep::Memory => MEMORY,
                             Keep::Secrets => SECRETS,
+                            Keep::Update => UPDATE,
                         };
                         let path = self.hub.folder.path().join(name);
                         let write = move |_: &mut Cache| files::write_atomically(&path, secret.as_bytes());

@@ -258,6 +258,7 @@ mod tests {
             loss: 0.0,
             evaluations: BTreeMap::new(),
             tally: None,
+            durations: Vec::new(),
             millis: 1,
             bytes_up: 2,
             bytes_down: 3,

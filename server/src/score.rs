@@ -83,6 +83,7 @@ mod tests {
             loss: 0.0,
             evaluations,
             tally,
+            durations: Vec::new(),
             millis: 0,
             bytes_up: 0,
             bytes_down: 0,

@@ -12,7 +12,7 @@ use somnus_protocol::coordinator::Event;
 use somnus_protocol::fault::ConfigError;
 use somnus_protocol::ids::{ClientId, Digest, Round};
 use somnus_protocol::participant;
-use somnus_protocol::record::{Outcome as RoundOutcome, RoundRecord};
+use somnus_protocol::record::{Outcome as RoundOutcome, Record, RoundRecord};
 use somnus_protocol::time::Instant;
 use somnus_report::{
     ClientResult, Confusion, ConfusionError, Metrics, NightOptions, NightResult, RoundResult, RowError,
@@ -23,6 +23,7 @@ use somnus_signals::{Night, PersonId, StreamKind, Task};
 
 use crate::baselines::{BaselineError, Scores, score};
 use crate::cohort::People;
+use crate::course::{Course, Release, Releases};
 use crate::federation::{Observer, Outcome};
 use crate::levelled::HeldOut;
 use crate::progress::Progress;
@@ -107,6 +108,8 @@ pub(crate) struct Federated {
     pub(crate) scores: Vec<Scores>,
     /// The same of nights at one level of wake, if the scenario asks for it.
     pub(crate) levelled: Vec<Scores>,
+    /// For each seed, how its releases came along; empty unless the scenario is timed.
+    pub(crate) courses: Vec<Course>,
     pub(crate) clients: Vec<ClientResult>,
     pub(crate) rounds: Vec<RoundResult>,
     pub(crate) releases: Vec<ReleaseId>,
@@ -128,6 +131,7 @@ pub(crate) fn federate(
     let mut all = Federated {
         scores: Vec::new(),
         levelled: Vec::new(),
+        courses: Vec::new(),
         clients: Vec::new(),
         rounds: Vec::new(),
         releases: Vec::new(),
@@ -138,17 +142,22 @@ pub(crate) fn federate(
         let mut scores = Scores::new();
         let mut held_out = scenario.baselines.levelled.then(HeldOut::default);
         let mut histories = Vec::new();
+        let mut courses: Vec<Vec<Release>> = Vec::new();
         for (index, fold) in people.folds.iter().enumerate() {
             let chosen = number.map(|number| fewer(fold, number, seed ^ ((index as u64) << 32)));
             let fold = chosen.as_ref().unwrap_or(fold);
             let recipe = recipe(scenario, origin, people, fold, seed)?;
             let some = number.map_or(String::new(), |number| format!("{number} people, "));
             let place = format!("{some}fold {}/{}, seed {seed}", index + 1, people.folds.len());
-            let (outcome, id) = run_one(&recipe, scenario, index, place, means, progress)?;
+            let mut releases = scenario.timed.then(Releases::default);
+            let (outcome, id) =
+                run_watched(&recipe, scenario, index, place, means, progress, releases.as_mut())?;
             all.releases.push(id);
             let spent = outcome.rounds.iter().filter_map(|record| record.epsilon).reduce(f64::max);
             all.epsilon = all.epsilon.into_iter().chain(spent).reduce(f64::max);
             let stager = released(&recipe, &outcome, scenario)?;
+            let course = releases.map(|releases| releases.score(&recipe, scenario, people, &fold.test));
+            courses.extend(course.transpose()?);
             let scored = score(people, &fold.test, scenario.task, |night| {
                 let posterior = stager.predict(night)?;
                 let stages = posterior.argmax();
@@ -172,6 +181,9 @@ pub(crate) fn federate(
             all.rounds = merged_rounds(&histories)?;
         }
         all.scores.push(scores);
+        if scenario.timed {
+            all.courses.push(Course::of(&courses)?);
+        }
         if let Some(held_out) = held_out {
             let levelled = held_out.score(people, scenario.task);
             all.levelled.push(levelled.map_err(|source| StudyError::Baseline { row: LEVELLED, source })?);
@@ -190,9 +202,23 @@ pub(crate) fn run_one(
     means: Means,
     progress: &Progress,
 ) -> Result<(Outcome, ReleaseId), StudyError> {
+    run_watched(recipe, scenario, fold, place, means, progress, None)
+}
+
+/// The same, with its releases as they are made.
+#[allow(clippy::too_many_arguments, reason = "where one federation of many is, and how it is run")]
+fn run_watched(
+    recipe: &Recipe,
+    scenario: &Scenario,
+    fold: usize,
+    place: String,
+    means: Means,
+    progress: &Progress,
+    releases: Option<&mut Releases>,
+) -> Result<(Outcome, ReleaseId), StudyError> {
     let seed = recipe.seed;
     let steps = u64::from(recipe.rules.plan.steps_over(1));
-    let mut watch = Watch { progress, steps, rounds: recipe.rules.rounds, place };
+    let mut watch = Watch { progress, steps, rounds: recipe.rules.rounds, place, releases };
     let outcome = means
         .transport
         .run(&recipe.federation, &scenario.world, means.jobs, &mut watch)
@@ -207,9 +233,14 @@ pub(crate) fn released(
     outcome: &Outcome,
     scenario: &Scenario,
 ) -> Result<Stager, StudyError> {
+    network(recipe, &outcome.weights, scenario)
+}
+
+/// The network of a release.
+pub(crate) fn network(recipe: &Recipe, weights: &[u8], scenario: &Scenario) -> Result<Stager, StudyError> {
     let foundation = Checkpoint::from_bytes(&recipe.federation.start.foundation)?;
     let mut stager = Stager::from_checkpoint(&foundation, scenario.device)?;
-    stager.set_trainable(recipe.rules.plan.trainable, &floats(&outcome.weights))?;
+    stager.set_trainable(recipe.rules.plan.trainable, &floats(weights))?;
     Ok(stager)
 }
 
@@ -328,11 +359,20 @@ pub(crate) struct Watch<'a> {
     pub(crate) steps: u64,
     pub(crate) rounds: u64,
     pub(crate) place: String,
+    /// What is released, if it is to be scored.
+    pub(crate) releases: Option<&'a mut Releases>,
 }
 
 impl Observer for Watch<'_> {
-    fn server(&mut self, _: Instant, event: &Event) {
+    fn record(&mut self, record: &Record) {
+        if let (Some(releases), Record::Release(release)) = (&mut self.releases, record) {
+            releases.written(release);
+        }
+    }
+
+    fn server(&mut self, now: Instant, event: &Event) {
         if let Event::Released(version, _) = event {
+            self.releases.iter_mut().for_each(|releases| releases.made(now));
             self.progress.tell(format!("{}: release {version} of {}", self.place, self.rounds));
         }
     }

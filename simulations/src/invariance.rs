@@ -216,6 +216,7 @@ fn federated(
             steps: u64::from(recipe.rules.plan.steps_over(1)),
             rounds: recipe.rules.rounds,
             place: format!("fold {}/{}, seed {seed}", index + 1, people.folds.len()),
+            releases: None,
         };
         let outcome = means
             .transport

@@ -28,6 +28,7 @@ pub mod bench;
 pub mod blobs;
 pub mod cli;
 pub mod cohort;
+pub mod course;
 pub mod evaluate;
 pub mod executor;
 pub mod federate;

@@ -25,6 +25,9 @@ pub struct WorldConfig {
     /// How different people's machines are: standard deviation of the logarithm of a person's speed and delay.
     /// Default .5.
     pub spread: f64,
+    /// How different a person's work is from one time to the next: standard deviation of the logarithm of its time; 1 and more
+    /// make heavy tails. Default .05.
+    pub jitter: f64,
     /// Clients first connect within this many seconds. Default 5.
     pub arrival_seconds: f64,
     /// How often a client loses its power, per hour; it forgets all but its disk. Default 0.
@@ -49,6 +52,7 @@ impl Default for WorldConfig {
             training_seconds: 60.0,
             evaluation_seconds: 5.0,
             spread: 0.5,
+            jitter: 0.05,
             arrival_seconds: 5.0,
             crashes_per_hour: 0.0,
             disconnects_per_hour: 0.0,
@@ -72,6 +76,7 @@ impl WorldConfig {
             ("training_seconds", self.training_seconds, 0.0, 1e6),
             ("evaluation_seconds", self.evaluation_seconds, 0.0, 1e6),
             ("spread", self.spread, 0.0, 3.0),
+            ("jitter", self.jitter, 0.0, 3.0),
             ("arrival_seconds", self.arrival_seconds, 0.0, 1e6),
             ("crashes_per_hour", self.crashes_per_hour, 0.0, 3600.0),
             ("disconnects_per_hour", self.disconnects_per_hour, 0.0, 3600.0),
@@ -127,6 +132,7 @@ pub struct Place {
     /// The chance of this client.
     pub chance: Chance,
     slowness: f64,
+    jitter: f64,
     latency: f64,
     up: Lane,
     down: Lane,
@@ -154,7 +160,8 @@ impl Place {
         let mut chance = Chance::new(seed, client.as_str());
         let slowness = chance.log_normal(config.spread);
         let latency = config.latency_ms / 1e3 * chance.log_normal(config.spread);
-        Self { chance, slowness, latency, up: Lane::default(), down: Lane::default() }
+        let jitter = config.jitter;
+        Self { chance, slowness, jitter, latency, up: Lane::default(), down: Lane::default() }
     }
 
     /// When a message of `len` bytes that is sent now arrives.
@@ -172,7 +179,7 @@ impl Place {
 
     /// How long this client takes for work that has a median of `seconds`.
     pub fn labour(&mut self, seconds: f64) -> Duration {
-        Duration::from_secs_f64(seconds * self.slowness * self.chance.log_normal(0.05))
+        Duration::from_secs_f64(seconds * self.slowness * self.chance.log_normal(self.jitter))
     }
 
     /// A new connection: what was under way is gone.

@@ -97,6 +97,10 @@ pub struct Scenario {
     /// none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
+    /// Score every release of the variants on held-out people too, to tell when each comes to what the first ends with, in
+    /// virtual time. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timed: bool,
     /// Delays, speeds and failures.
     #[serde(default)]
     pub world: WorldConfig,
@@ -307,6 +311,9 @@ impl Scenario {
         if let (Some((one, _)), Some((other, _))) = (asked.next(), asked.next()) {
             return refuse(other, format!("a scenario is one study, and there is `{one}`"));
         }
+        if self.timed && self.variants.is_empty() {
+            return refuse("timed", "it compares `variants`, and there are none".into());
+        }
         if !self.variants.is_empty() {
             if self.baselines.scratch || !self.curve.is_empty() {
                 return refuse(
@@ -398,6 +405,8 @@ mod tests {
             "privacy-attacks-synthetic",
             "privacy",
             "privacy-smoke",
+            "stragglers",
+            "stragglers-smoke",
         ] {
             assert!(names.iter().any(|n| n == name), "configs/sim/{name}.toml is missing");
         }
@@ -471,6 +480,7 @@ mod tests {
                 "`variants`: a scenario is one study",
             ),
             ("curve = [2]\n".to_owned() + base + "[[variants]]\nname = 'x'\n", "`variants`: `curve`"),
+            ("timed = true\n".to_owned() + base, "`timed`: it compares `variants`"),
             (base.to_owned() + "[poisoning]\nfractions = [0.0]\n", "`poisoning.fractions`"),
             (base.to_owned() + "[poisoning]\nrules = [{ kind = 'median', group = 5 }]\n", "`group`"),
             (

@@ -1,7 +1,7 @@
 //! The same study under several settings: one row for each variant of the federation, everything else the same.
 //!
 //! What a guarantee of privacy costs, or an encoding, is such a study. Beside kappa it tells what a client sent in a round
-//! and what the rounds spent of a privacy budget.
+//! and what the rounds spent of a privacy budget; of a timed study, how soon it comes to what the first variant ends with.
 
 use std::sync::Arc;
 use std::time::Instant as Clock;
@@ -13,6 +13,7 @@ use somnus_protocol::fault::ConfigError;
 use somnus_report::{Comparison, Grid, GridLine, Row, Spread};
 
 use crate::cohort::People;
+use crate::course::Course;
 use crate::federate::{Means, ReleaseId, StudyError, federate};
 use crate::progress::Progress;
 use crate::scenario::Scenario;
@@ -60,6 +61,46 @@ pub struct Outcome {
     pub epsilon: Option<f64>,
     /// Rounds that released nothing, of the first seed.
     pub aborted: u64,
+    /// How soon, if the scenario asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Timing>,
+}
+
+/// When releases were made, and how good they were.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Timing {
+    /// Virtual seconds to the kappa that the first variant ends with under the same seed, over the seeds that come there.
+    pub seconds_to_kappa: Spread,
+    /// Seconds of the first variant to its own final kappa for each second of this one, over the seeds that come there.
+    pub times_as_fast: Spread,
+    /// Virtual seconds to the last release, over seeds.
+    pub seconds: Spread,
+    /// For each seed, every release.
+    pub courses: Vec<Course>,
+}
+
+/// What a variant has to come to: for each seed the first variant's last kappa, and when that was there.
+struct Goal(Vec<(Option<f64>, Option<f64>)>);
+
+impl Goal {
+    fn of(kappas: &[Option<f64>], courses: &[Course]) -> Self {
+        let when = |(kappa, course): (&Option<f64>, &Course)| {
+            (*kappa, kappa.and_then(|kappa| course.reaches(kappa)))
+        };
+        Self(kappas.iter().zip(courses).map(when).collect())
+    }
+
+    fn timing(&self, courses: Vec<Course>) -> Timing {
+        let both = self.0.iter().zip(&courses);
+        let to_kappa: Vec<Option<f64>> = both.map(|((kappa, _), course)| course.reaches((*kappa)?)).collect();
+        let faster = self.0.iter().zip(&to_kappa).map(|((_, first), own)| Some((*first)? / (*own)?));
+        Timing {
+            times_as_fast: Spread::of(faster),
+            seconds: Spread::of(courses.iter().map(Course::seconds)),
+            seconds_to_kappa: Spread::of(to_kappa),
+            courses,
+        }
+    }
 }
 
 /// The scenario with each variant's changes.
@@ -117,7 +158,7 @@ pub fn run(
     let mut rows = baseline_rows(&scenario, origin, &people, means.jobs, &progress)?;
     let (mut comparisons, mut outcomes): (Vec<Comparison>, Vec<Outcome>) = (Vec::new(), Vec::new());
     let mut releases: Vec<ReleaseId> = Vec::new();
-    let mut first: Option<Row> = None;
+    let (mut first, mut goal): (Option<Row>, Option<Goal>) = (None, None);
     for (name, variant) in &variants {
         let federated = federate(variant, origin, &people, None, means, &progress)?;
         let row = Row::from_seeds(name, &federated.scores, BOOTSTRAP)?;
@@ -127,6 +168,10 @@ pub fn run(
         let set = variant.federation.plan.trainable;
         let weights =
             federated.stager.as_ref().map_or(Ok(0), |net| Ok::<_, ModelError>(net.trainable(set)?.len()))?;
+        let timing = scenario.timed.then(|| {
+            let goal = goal.get_or_insert_with(|| Goal::of(&row.seeds.kappa, &federated.courses));
+            goal.timing(federated.courses.clone())
+        });
         outcomes.push(Outcome {
             name: name.clone(),
             kappa: row.seeds.spread,
@@ -135,6 +180,7 @@ pub fn run(
             bytes_a_weight: bytes_up / weights as f64,
             epsilon: federated.epsilon,
             aborted: federated.rounds.iter().filter(|round| round.aborted.is_some()).count() as u64,
+            timing,
         });
         if let Some(first) = &first {
             comparisons.push(Comparison::between(&row, first, BOOTSTRAP)?);
@@ -150,6 +196,7 @@ pub fn run(
     summary.config["variants"] = serde_json::json!(outcomes);
     summary.rows = rows;
     summary.grids = vec![grid(&outcomes)];
+    summary.grids.extend(scenario.timed.then(|| timings(&outcomes)));
     summary.comparisons = comparisons;
     summary.notes = vec![
         "Every row is judged on people whom its federations never saw, the same ones for all rows; only what a row's name \
@@ -195,6 +242,35 @@ fn grid(outcomes: &[Outcome]) -> Grid {
     ];
     Grid {
         title: "What each variant costs".into(),
+        lines_are: "variant".into(),
+        columns: columns.map(str::to_owned).into(),
+        lines: outcomes.iter().map(line).collect(),
+    }
+}
+
+/// How soon each variant came to the first one's final kappa.
+fn timings(outcomes: &[Outcome]) -> Grid {
+    let line = |outcome: &Outcome| {
+        let timing = outcome.timing.as_ref();
+        let cell = |of: fn(&Timing) -> Spread| timing.map_or_else(|| Spread::of([]), of);
+        GridLine {
+            name: outcome.name.clone(),
+            cells: vec![
+                cell(|timing| timing.seconds_to_kappa),
+                cell(|timing| timing.times_as_fast),
+                cell(|timing| Spread::of([Some(timing.seconds_to_kappa.n as f64)])),
+                cell(|timing| timing.seconds),
+            ],
+        }
+    };
+    let columns = [
+        "virtual seconds to the first line's final kappa",
+        "times as fast as the first line",
+        "seeds that come there",
+        "virtual seconds in all",
+    ];
+    Grid {
+        title: "How soon each variant gets there".into(),
         lines_are: "variant".into(),
         columns: columns.map(str::to_owned).into(),
         lines: outcomes.iter().map(line).collect(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::asynchronous::AsynchronousConfig;
 use crate::checkpoint::Manifest;
+use crate::deadline::Deadline;
 use crate::encoding::Reduce;
 use crate::evaluation::EvaluationPolicy;
 use crate::fault::ConfigError;
@@ -61,6 +63,8 @@ pub struct FederationConfig {
     pub cohort: u32,
     /// Clients to select for each one that is wanted, so that stragglers do not hold up a round. Default 1.
     pub over_select: f64,
+    /// Rounds that do not wait for stragglers, who go on for a later one. Default none: every round begins anew.
+    pub asynchronous: Option<AsynchronousConfig>,
     /// Clients that must have checked in before a selection starts. Default 3.
     pub min_clients: u32,
     /// Updates below which a round is aborted and its sum thrown away; at least 3 in a masked round, and with `groups` each
@@ -78,6 +82,8 @@ pub struct FederationConfig {
     pub selection_seconds: f64,
     /// Seconds from selection to the round's deadline: download, training and upload. Default 3600.
     pub training_seconds: f64,
+    /// Whether rounds wait that long, or as long as earlier ones took. Default `fixed`.
+    pub deadline: Deadline,
     /// Seconds that an evaluation waits. Default 600.
     pub evaluation_seconds: f64,
     /// Seconds without progress after which an upload loses its place. Default 60.
@@ -112,6 +118,7 @@ impl Default for FederationConfig {
             rounds: 40,
             cohort: 8,
             over_select: 1.0,
+            asynchronous: None,
             min_clients: 3,
             min_reports: 3,
             weighting: Weighting::Examples,
@@ -119,6 +126,7 @@ impl Default for FederationConfig {
             groups: 1,
             selection_seconds: 10.0,
             training_seconds: 3600.0,
+            deadline: Deadline::Fixed,
             evaluation_seconds: 600.0,
             stall_seconds: 60.0,
             pause_seconds: 10.0,
@@ -140,7 +148,9 @@ impl Default for FederationConfig {
 pub struct RoundConfig {
     pub(crate) rounds: u64,
     pub(crate) cohort: usize,
+    /// Clients that are to train at a time.
     pub(crate) invited: usize,
+    pub(crate) asynchronous: Option<AsynchronousConfig>,
     pub(crate) min_clients: usize,
     pub(crate) min_reports: usize,
     pub(crate) weighting: Weighting,
@@ -148,6 +158,7 @@ pub struct RoundConfig {
     pub(crate) groups: usize,
     pub(crate) selection: Duration,
     pub(crate) training: Duration,
+    pub(crate) deadline: Deadline,
     pub(crate) evaluation: Duration,
     pub(crate) stall: Duration,
     pub(crate) pause: Duration,
@@ -235,9 +246,12 @@ impl FederationConfig {
         )?;
         self.plan.check()?;
         self.strategy.check()?;
-        let invited = (f64::from(self.cohort) * self.over_select).ceil() as usize;
+        self.asynchronous.map_or(Ok(()), |asynchronous| asynchronous.check(&self))?;
+        self.deadline.check(self.training_seconds)?;
+        let selected = (f64::from(self.cohort) * self.over_select).ceil() as usize;
+        let invited = self.asynchronous.map_or(selected, |all| all.concurrency as usize);
         self.robust.check(&Voters {
-            reports: self.min_reports as usize..=invited,
+            reports: self.min_reports as usize..=selected,
             groups: self.groups as usize,
             masked: !self.danger_plain_aggregation,
         })?;
@@ -298,6 +312,7 @@ impl FederationConfig {
             rounds: self.rounds,
             cohort: self.cohort as usize,
             invited,
+            asynchronous: self.asynchronous,
             min_clients: self.min_clients as usize,
             min_reports: self.min_reports as usize,
             weighting: self.weighting,
@@ -305,6 +320,7 @@ impl FederationConfig {
             groups: self.groups as usize,
             selection: seconds("selection_seconds", self.selection_seconds, 0.0)?,
             training: seconds("training_seconds", self.training_seconds, 0.1)?,
+            deadline: self.deadline,
             evaluation: seconds("evaluation_seconds", self.evaluation_seconds, 0.1)?,
             stall: seconds("stall_seconds", self.stall_seconds, 1.0)?,
             pause: seconds("pause_seconds", self.pause_seconds, 0.01)?,
@@ -333,7 +349,8 @@ impl RoundConfig {
     /// # Errors
     /// [`ConfigError::Value`] if no noise can keep the promise.
     pub fn terms(&self, weights: usize) -> Result<Option<Terms>, ConfigError> {
-        let size = (self.rounds, self.cohort as u32, self.invited as u32);
+        let roster = if self.asynchronous.is_some() { self.cohort } else { self.invited };
+        let size = (self.rounds, self.cohort as u32, roster as u32);
         let terms = |privacy| Terms::new(privacy, self.secure.as_ref(), size, weights);
         self.privacy.as_ref().map(terms).transpose()
     }

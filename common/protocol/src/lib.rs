@@ -15,7 +15,7 @@
 //!   them; [`credentials`]: who is who while they are made;
 //! - [`privacy`]: noise that hides a person in the sum, and a ledger of what was told;
 //! - [`record`]: what the server must not forget; [`checkpoint`]: the file that a model travels in;
-//! - [`config`], [`plan`]: what an operator decides; [`evaluation`]: what a server gets to know of evaluations;
+//! - [`config`], [`plan`]: what an operator decides; [`asynchronous`], [`deadline`]: about stragglers; [`evaluation`]: what a server gets to know of evaluations;
 //!   [`fault`]: who is to blame;
 //! - [`ids`], [`time`], [`seed`]: names, moments and chance.
 //!
@@ -23,10 +23,12 @@
 //! that happens, then `poll` until it says `Wait`. Time and chance come in as arguments. Nothing here reads a clock, a
 //! disk, a socket or entropy, and `clippy.toml` keeps it so.
 
+pub mod asynchronous;
 pub mod checkpoint;
 pub mod config;
 pub mod coordinator;
 pub mod credentials;
+pub mod deadline;
 pub mod encoding;
 pub mod evaluation;
 pub mod fault;

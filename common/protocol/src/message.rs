@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::asynchronous::Lag;
 use crate::evaluation::{Counting, EvaluationPolicy};
 use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
 use crate::plan::TrainPlan;
@@ -232,6 +233,8 @@ pub struct Assignment {
     pub time_left_ms: u64,
     /// The last round whose release has this client's update, which may not have heard of it.
     pub counted: Option<Round>,
+    /// Whether a training for an older release may go on for this round; none in synchronous rounds.
+    pub lag: Option<Lag>,
 }
 
 impl Assignment {
@@ -243,6 +246,26 @@ impl Assignment {
     /// What it says to every client alike.
     fn everybodys(&self) -> Self {
         Self { time_left_ms: 0, counted: None, ..self.clone() }
+    }
+
+    /// How much less what was trained for `self` weighs in the round of `next`, which it goes on for: the weight of its change,
+    /// above 0 and at most 1. None if it does not: it is too old, of another model or plan, or counts already.
+    pub fn goes_on_for(&self, next: &Self) -> Option<f32> {
+        let (base, lag) = (self.lag?, next.lag?);
+        let late = next.version_after(&base)?;
+        let learning_rate = next.plan.learning_rate;
+        let same = TrainPlan { learning_rate, ..self.plan.clone() } == next.plan
+            && (self.foundation, self.release.len) == (next.foundation, next.release.len)
+            && self.sections == next.sections
+            && (late > 0 || self.release == next.release);
+        // This client has no other update since, so what counted since is this one.
+        let counts = next.counted.is_some_and(|counted| counted >= self.round);
+        (same && !counts && late <= lag.most).then(|| lag.weight(late))
+    }
+
+    /// Releases since that of `base`.
+    fn version_after(&self, base: &Lag) -> Option<u64> {
+        self.lag?.version.0.checked_sub(base.version.0)
     }
 
     /// Which counts of an evaluation it asks for.

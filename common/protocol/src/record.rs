@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::deadline::Pace;
 use crate::evaluation::Tally;
 use crate::ids::{BlobId, ClientId, Round, Version};
 use crate::privacy::ledger;
@@ -136,6 +137,9 @@ pub struct RoundRecord {
     pub evaluations: BTreeMap<ClientId, Evaluation>,
     /// What the clients in the sum counted, of the release that the round started from, if they were asked to.
     pub tally: Option<Tally>,
+    /// What its clients took from selection to the end of their training, in milliseconds, in order and without names: who was
+    /// late counts with the time that it was given. None of a round that a restart of the server interrupted.
+    pub durations: Vec<u64>,
     /// From selection to the end of the evaluation, in milliseconds of the server's clock.
     pub millis: u64,
     /// Bytes of updates received.
@@ -172,6 +176,8 @@ pub struct Snapshot {
     pub privacy: Vec<ledger::Entry>,
     /// Where each client's update was last.
     pub seen: BTreeMap<ClientId, Seen>,
+    /// How long clients took in the last rounds.
+    pub pace: Pace,
 }
 
 /// The last release that a client's update is in.
@@ -203,6 +209,7 @@ impl Snapshot {
             masked: None,
             privacy: Vec::new(),
             seen: BTreeMap::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -220,6 +227,7 @@ impl Snapshot {
                     let seen = Seen { version, round: record.round };
                     self.seen.extend(record.counted.iter().map(|client| (client.clone(), seen)));
                 }
+                self.pace.learn(&record);
                 self.last_outcome = Some(record.outcome.clone());
                 self.evaluating = record.evaluating.then_some(record);
             }

@@ -172,6 +172,20 @@ impl UpdateLayout {
         Ok(bytes_of(&out).into())
     }
 
+    /// A packed update whose change of the weights is multiplied by `weight`; the other sections are as they were. None if it is
+    /// of another length.
+    pub fn weigh(&self, update: &Bytes, weight: f32) -> Option<Bytes> {
+        if update.len() as u64 != self.bytes() {
+            return None;
+        }
+        if weight == 1.0 {
+            return Some(update.clone());
+        }
+        let mut numbers = floats(update);
+        numbers[self.weights()].iter_mut().for_each(|change| *change *= weight);
+        Some(bytes_of(&numbers).into())
+    }
+
     /// The mean of packed updates, taken apart for the strategy.
     ///
     /// # Panics

@@ -97,6 +97,7 @@ mod tests {
     use crate::evaluation::EvaluationPolicy;
     use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
     use crate::message::{Assignment, Examination, PROTOCOL, Role, ToClient, ToServer, Visible};
+    use crate::asynchronous::Lag;
     use crate::moments::Embedding;
     use crate::plan::{Invariance, Personalisation, TrainPlan};
     use crate::record::Evaluation;
@@ -132,6 +133,7 @@ mod tests {
             secure: None,
             time_left_ms: 6,
             counted: Some(Round(2)),
+            lag: Some(Lag { version: Version(2), most: 10, exponent: 0.5 }),
         };
         let (version, foundation, release) = (Version(2), blob, blob);
         // Full, 3 steps, no passes, rate, cosine; AdamW, clip, proximal; weighting, smoothing, dropout; augmentation; pull; own copy.
@@ -181,7 +183,7 @@ mod tests {
             (encode(&ToClient::Welcome { version: Version(4) }), "020000000704".into()),
             (
                 encode(&ToClient::Train(assignment)),
-                format!("b20000000003{plan_bytes}05{name}{name}01{name}0101042000060102"),
+                format!("bd0000000003{plan_bytes}05{name}{name}01{name}010104200006010201020a000000000000e03f"),
             ),
             (encode(&ToClient::Evaluate(examination)), format!("860000000102{plan_bytes}{name}{name}02")),
         ];
@@ -210,6 +212,7 @@ mod tests {
             secure: Some(SecureConfig::default().check(Weighting::Examples).unwrap().0),
             time_left_ms: u64::MAX,
             counted: Some(Round(u64::MAX)),
+            lag: Some(Lag { version: Version(u64::MAX), most: u64::MAX, exponent: 0.5 }),
         });
         let exam = ToClient::Evaluate(Examination {
             version: Version(u64::MAX),

@@ -91,3 +91,25 @@ fn encodings_cost_what_they_should_and_threads_and_transport_change_nothing() {
     assert_eq!(found.summary.reproducible(), alone.summary.reproducible());
     assert_eq!(found.releases, run_by(load("encoding-smoke"), Transport::Quic, 2).0.releases);
 }
+
+#[test]
+fn who_does_not_wait_is_sooner_there_and_threads_change_nothing() {
+    let (found, outcomes) = run(load("stragglers-smoke"));
+    let [waits, learns, goes] = &outcomes[..] else { panic!("{outcomes:?}") };
+    let timing = |outcome: &variants::Outcome| outcome.timing.clone().unwrap();
+    let seconds = |outcome| timing(outcome).seconds.mean.unwrap();
+    // As many updates in each, and less time for them the less they wait.
+    assert!(seconds(waits) > seconds(learns) && seconds(learns) > seconds(goes), "{outcomes:?}");
+    for (outcome, releases) in [(waits, 4), (learns, 6), (goes, 8)] {
+        let courses = timing(outcome).courses;
+        let made: usize = courses.iter().map(|course| course.points.len()).sum();
+        // Two folds, of which one begins before the other.
+        assert!((releases + 1..2 * releases).contains(&made), "{}: {made} points", outcome.name);
+        assert_eq!(outcome.aborted, 0, "{}", outcome.name);
+    }
+    let itself = timing(waits).seconds_to_kappa;
+    assert!(itself.n == 1 && itself.mean <= timing(waits).seconds.mean, "{itself:?}");
+    assert_eq!(timing(waits).times_as_fast.mean, Some(1.0));
+    let (again, _) = run_by(load("stragglers-smoke"), Transport::Memory, 1);
+    assert_eq!(found.releases, again.releases);
+}

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use somnus_protocol::asynchronous::Lag;
 use somnus_protocol::encoding::{EncodingConfig, Reduce};
-use somnus_protocol::ids::{BlobId, ClientId, Round};
+use somnus_protocol::ids::{BlobId, ClientId, Round, Version};
 use somnus_protocol::message::{Assignment, ToClient, ToServer};
 use somnus_protocol::plan::TrainPlan;
 use somnus_protocol::secagg::session::confirmation;
@@ -65,6 +66,7 @@ impl Company {
             secure: Some(secure.check(Weighting::Examples).unwrap().0),
             time_left_ms: 0,
             counted: (die(3) % 5).checked_sub(1).map(|round| Round(u64::from(round))),
+            lag: (die(0) > 200).then(|| Lag { version: Version(u64::from(die(2) % 4)), most: 2, exponent: 0.5 }),
         };
         self.assignment = Some(assignment.clone());
         ToClient::Train(assignment)

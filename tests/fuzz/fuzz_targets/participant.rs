@@ -44,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((saved, data)) = data.split_first() else { return };
     let (saved, mut rest) = data.split_at(data.len().min(usize::from(*saved)));
     let secrets = (!saved.is_empty()).then(|| Secret::new(saved.to_vec()));
-    let mut kept = Kept { memory: secrets.clone(), secrets };
+    let mut kept = Kept { memory: secrets.clone(), update: secrets.clone(), secrets };
     let authority = SimulatedAuthority::new(Seed::from_number(1));
     let id: ClientId = "hub".parse().unwrap();
     let roll = authority.roll();

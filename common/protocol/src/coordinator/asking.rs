@@ -35,6 +35,7 @@ impl Coordinator {
             secure: self.secure(),
             time_left_ms: time_left.as_millis() as u64,
             counted: None,
+            lag: self.config.asynchronous.filter(|_| !self.is_last()).map(|one| one.lag(self.version)),
         }
     }
 

@@ -35,9 +35,21 @@ impl Coordinator {
         self.send(client, message);
     }
 
-    pub(super) fn offered(&mut self, client: &ClientId, round: Round, offer: Offer) -> Result<(), Fault> {
+    pub(super) fn offered(
+        &mut self,
+        now: Instant,
+        client: &ClientId,
+        round: Round,
+        offer: Offer,
+    ) -> Result<(), Fault> {
         if let Phase::Unmasking(_) = self.phase {
             return self.survivors_again(client, round);
+        }
+        let plain = self.config.asynchronous.is_some() && !self.config.is_masked();
+        if plain && round <= self.round && self.collecting(round).is_err() {
+            // Too late for this one; its client keeps what it has for the next.
+            self.send(client, ToClient::Over { round });
+            return Ok(());
         }
         let collecting = self.collecting(round)?;
         let (expected, plain) = (collecting.update_len(client), collecting.is_plain());
@@ -54,6 +66,8 @@ impl Coordinator {
             collecting.drop_member(client, &fault.to_string());
             return Err(fault);
         }
+        collecting.open.trained(now, client);
+        let Some(member) = collecting.members.get_mut(client) else { return Ok(()) };
         let reply = match member {
             Member::Working => {
                 *member = Member::Waiting(offer);
@@ -184,8 +198,11 @@ impl Coordinator {
         Step::Go(self.close(now, open))
     }
 
-    fn close(&mut self, now: Instant, collecting: Collecting) -> Phase {
+    fn close(&mut self, now: Instant, mut collecting: Collecting) -> Phase {
         let needed = self.config.min_reports;
+        if collecting.is_plain() {
+            self.end_training(now, &mut collecting.open, &collecting.working());
+        }
         let (open, counted, sums) = collecting.finish();
         if counted.len() < needed {
             let why = format!("{} of {needed} updates needed", counted.len());

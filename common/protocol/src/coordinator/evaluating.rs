@@ -95,6 +95,9 @@ impl Coordinator {
         self.version = Version(self.version.0 + 1);
         self.weights = Held { id: blob, bytes: weights.clone() };
         record.outcome = Outcome::Released(self.version);
+        if self.is_last() {
+            self.going.keep(&BTreeSet::new());
+        }
         let seen = Seen { version: self.version, round };
         self.seen.extend(record.counted.iter().map(|client| (client.clone(), seen)));
         let beside = companion.as_ref().map(|(_, bytes)| bytes.clone());
@@ -105,6 +108,7 @@ impl Coordinator {
         let due = self.is_due();
         record.evaluating = due;
         record.epsilon = self.epsilon();
+        self.pace.learn(&record);
         self.spend(reservation);
         self.out.push_back(Output::Persist(Record::Release(release)));
         // Who is in the release is as durable as the release; the evaluation completes this record later.
@@ -124,7 +128,9 @@ impl Coordinator {
         let (expected, done) = (BTreeSet::new(), BTreeSet::new());
         let mut evaluating = Evaluating { record, opened, deadline, expected, done };
         if due {
-            evaluating.expected = self.checked_in().map(|(client, _)| client.clone()).collect();
+            // Who trains goes on with that.
+            let free = self.checked_in().filter(|(client, _)| !self.going.has(client));
+            evaluating.expected = free.map(|(client, _)| client.clone()).collect();
             for client in &evaluating.expected {
                 let message = ToClient::Evaluate(self.examination());
                 self.send(client, message);
@@ -139,7 +145,7 @@ impl Coordinator {
         let round = evaluating.record.round;
         let (took_part, counted) =
             (evaluating.record.cohort.contains(client), evaluating.record.counted.contains(client));
-        let ask = !evaluating.done.contains(client);
+        let ask = !evaluating.done.contains(client) && !self.going.has(client);
         if ask {
             evaluating.expected.insert(client.clone());
         }

@@ -49,12 +49,12 @@ impl Coordinator {
                 self.send(client, ToClient::Chunk { digest, offset, bytes: chunk });
                 Ok(())
             }
-            (ToServer::Ready { round, keys }, _) => self.ready(client, round, keys),
+            (ToServer::Ready { round, keys }, _) => self.ready(now, client, round, keys),
             (ToServer::Shares { round, shares }, _) => self.shared(client, round, shares),
             (ToServer::Confirm { round, signature }, _) => self.confirmed(client, round, signature),
             (ToServer::Revealed { round, shares }, _) => self.revealed(client, round, shares),
             (ToServer::Offer { round, update, visible }, _) => {
-                self.offered(client, round, Offer { update, visible })
+                self.offered(now, client, round, Offer { update, visible })
             }
             (ToServer::Part { round, offset, bytes }, _) => self.part(now, client, round, offset, &bytes),
             (ToServer::Decline { round, reason }, _) => self.declined(client, round, &reason),

@@ -58,7 +58,13 @@ impl Coordinator {
     }
 
     /// A client has trained. In a later phase it came back: it is told what it missed first.
-    pub(super) fn ready(&mut self, client: &ClientId, round: Round, keys: Member) -> Result<(), Fault> {
+    pub(super) fn ready(
+        &mut self,
+        now: Instant,
+        client: &ClientId,
+        round: Round,
+        keys: Member,
+    ) -> Result<(), Fault> {
         let Phase::Keying(keying) = &mut self.phase else {
             return self.share_again(client, round);
         };
@@ -79,6 +85,7 @@ impl Coordinator {
             return Err(fault);
         }
         keying.working.remove(client);
+        keying.open.trained(now, client);
         keying.ready.insert(client.clone(), keys);
         let (counted, wanted) = (keying.ready.len(), keying.ready.len() + keying.working.len());
         self.event(Event::Ready(round, client.clone(), counted, wanted));
@@ -100,7 +107,8 @@ impl Coordinator {
         if !enough && now < keying.deadline {
             return Step::Stay(Phase::Keying(keying));
         }
-        let Keying { mut open, promise, ready, .. } = keying;
+        let Keying { mut open, promise, working, ready, .. } = keying;
+        self.end_training(now, &mut open, &working);
         let needed = self.config.min_reports;
         if ready.len() < needed {
             let why = format!("{} of {needed} clients trained in time", ready.len());
@@ -111,7 +119,8 @@ impl Coordinator {
                 open.drop_out(&client, "not trained by the deadline");
             }
         }
-        let late: Vec<ClientId> = open.dropped.keys().cloned().collect();
+        let late: Vec<ClientId> =
+            open.dropped.keys().filter(|client| !self.going.has(client)).cloned().collect();
         self.dismiss(open.round, late.iter());
         let rosters = self.deal(open.round, promise, ready.into_values().collect());
         let mask = |(group, roster)| self.masks(group, roster);

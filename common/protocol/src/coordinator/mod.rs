@@ -7,7 +7,7 @@
 //! - `hearing`: what clients say; `asking`: what a round asks of them;
 //! - `phase`: where the open round is; `open`: what is true of it in every phase; `resume`: after a restart;
 //! - `selecting`, `keying`, `sharing`, `collecting`, `unmasking`, `evaluating`: a file for each phase;
-//! - `groups`, `masks`, `uploads`, `opening`: what a phase keeps of its groups and clients;
+//! - `going`: who goes on for a later round; `groups`, `masks`, `uploads`, `opening`: what a phase keeps of its groups and clients;
 //! - `total`: what the updates come to; `tallying`: the counts beside them; `guarantee`: what was promised about privacy.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::RoundConfig;
+use crate::deadline::Pace;
 use crate::ids::{BlobId, ClientId, Round, Version};
 use crate::message::{Role, ToClient};
 use crate::record::{Outcome, Record, Release, RoundRecord, Seen, Snapshot};
@@ -29,6 +30,7 @@ mod asking;
 mod collecting;
 mod driver;
 mod evaluating;
+mod going;
 mod groups;
 mod guarantee;
 mod hearing;
@@ -48,6 +50,7 @@ mod uploads;
 
 pub use driver::{Command, Event, Input, Output};
 use evaluating::Evaluating;
+use going::Going;
 use guarantee::Guarantee;
 pub use job::{Job, JobResult};
 use open::Open;
@@ -69,6 +72,10 @@ pub struct Coordinator {
     guarantee: Option<Guarantee>,
     /// Where each client's update was last.
     seen: BTreeMap<ClientId, Seen>,
+    /// How long clients took in the last rounds.
+    pace: Pace,
+    /// Who trains for a release, in asynchronous rounds.
+    going: Going,
     last_outcome: Option<Outcome>,
     /// Before all releases were made.
     ended: bool,
@@ -119,7 +126,7 @@ impl Coordinator {
     ///
     /// A configuration whose privacy cannot be kept ends the federation at once; [`RoundConfig::terms`] says so before.
     pub fn new(config: RoundConfig, saved: Snapshot, seed: Seed, roll: Arc<dyn Roll + Send + Sync>) -> Self {
-        let Snapshot { foundation, release, last_round, last_outcome, evaluating, masked, privacy, seen } =
+        let Snapshot { foundation, release, last_round, last_outcome, evaluating, masked, privacy, seen, pace } =
             saved;
         let Release { version, weights, strategy: state, companion, norm, .. } = release;
         let terms = config.terms(weights.len() / 4);
@@ -160,6 +167,8 @@ impl Coordinator {
             classes,
             guarantee,
             seen,
+            pace,
+            going: Going::default(),
             last_outcome,
             ended: false,
             version,
@@ -322,6 +331,7 @@ impl Coordinator {
     fn persist_round(&mut self, mut record: RoundRecord) {
         record.evaluating = false;
         record.epsilon = self.epsilon();
+        self.pace.learn(&record);
         self.out.push_back(Output::Persist(Record::Round(record.clone())));
         self.event(Event::Closed(record));
     }

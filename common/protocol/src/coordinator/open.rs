@@ -15,11 +15,16 @@ pub(super) struct Open {
     /// Who is out of it, and why.
     pub(super) dropped: BTreeMap<ClientId, String>,
     pub(super) bytes_up: u64,
+    /// When each client had trained.
+    trained: BTreeMap<ClientId, Instant>,
+    /// What clients took, once nobody is waited for any more.
+    durations: Vec<u64>,
 }
 
 impl Open {
     pub(super) fn new(round: Round, cohort: Vec<ClientId>, opened: Instant) -> Self {
-        Self { round, opened, cohort, dropped: BTreeMap::new(), bytes_up: 0 }
+        let (dropped, trained) = (BTreeMap::new(), BTreeMap::new());
+        Self { round, opened, cohort, dropped, bytes_up: 0, trained, durations: Vec::new() }
     }
 
     /// Notes why a client is out; the first reason stays.
@@ -31,6 +36,20 @@ impl Open {
     /// Whether a client was selected and is not out.
     pub(super) fn has(&self, client: &ClientId) -> bool {
         self.cohort.contains(client) && !self.dropped.contains_key(client)
+    }
+
+    /// A client has trained; what it says later changes nothing.
+    pub(super) fn trained(&mut self, now: Instant, client: &ClientId) {
+        self.trained.entry(client.clone()).or_insert(now);
+    }
+
+    /// Nobody is waited for any more: what clients took, and how long the others were waited for.
+    pub(super) fn time(&mut self, now: Instant) {
+        let of = |client: &ClientId| self.trained.get(client).copied().unwrap_or(now).since(self.opened);
+        let waited_for = self.cohort.iter().filter(|client| self.has(client));
+        let mut durations: Vec<u64> = waited_for.map(|client| of(client).as_millis() as u64).collect();
+        durations.sort_unstable();
+        self.durations = durations;
     }
 
     /// What the round comes to. Whoever is neither counted nor out was too late.
@@ -55,6 +74,7 @@ impl Open {
             loss: 0.0,
             evaluations: BTreeMap::new(),
             tally: None,
+            durations: self.durations,
             millis: now.since(self.opened).as_millis() as u64,
             bytes_up: self.bytes_up,
             bytes_down,

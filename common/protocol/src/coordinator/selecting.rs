@@ -59,9 +59,15 @@ impl Coordinator {
         }
         self.round = self.round.next();
         self.bytes_down = 0;
-        let cohort = self.draw(self.round, candidates);
+        let cohort = if self.is_asynchronous() {
+            self.refill(now, candidates)
+        } else {
+            self.draw(self.round, candidates, self.config.invited)
+        };
         self.event(Event::Opened(self.round, cohort.clone()));
-        let time = if self.is_last() { self.config.evaluation } else { self.config.training };
+        let (pace, most) = (&self.pace, self.config.training);
+        let time =
+            if self.is_last() { self.config.evaluation } else { self.config.deadline.after(pace, most) };
         let (round, deadline) = (self.round, now + time);
         for client in &cohort {
             let message = self.assignment(client, round, time);
@@ -76,14 +82,14 @@ impl Coordinator {
                 Some(guarantee) => Tally::Clipped(ClippedSum::new(layout.numbers(), guarantee.norm())),
                 None => Tally::Plain(self.config.gather(layout.numbers(), round, &self.seed)),
             };
-            Phase::Collecting(Collecting::plain(open, &self.config, layout.bytes(), tally))
+            Phase::Collecting(Collecting::plain(open, deadline, layout.bytes(), tally))
         })
     }
 
     /// A cohort: sorted candidates, shuffled by the round's own seed, cut, sorted.
-    fn draw(&self, round: Round, mut candidates: Vec<ClientId>) -> Vec<ClientId> {
+    pub(super) fn draw(&self, round: Round, mut candidates: Vec<ClientId>, places: usize) -> Vec<ClientId> {
         candidates.shuffle(&mut self.seed.derive(Label::Selection, &round.0.to_le_bytes()).rng());
-        candidates.truncate(self.config.invited);
+        candidates.truncate(places);
         candidates.sort();
         candidates
     }

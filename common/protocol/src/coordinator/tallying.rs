@@ -28,7 +28,9 @@ impl Coordinator {
 
     /// What a masked round counts now.
     pub(super) fn counting(&self) -> Counting {
-        let Some(classes) = self.classes.filter(|_| self.is_due()) else { return Counting::Nothing };
+        // Beside updates that began with several releases nobody counts: few may have begun with this one, or one alone.
+        let due = self.is_due() && !self.is_asynchronous();
+        let Some(classes) = self.classes.filter(|_| due) else { return Counting::Nothing };
         let scoring = Scoring { version: self.version, classes };
         if self.is_last() { Counting::Alone(scoring) } else { Counting::Beside(scoring) }
     }

@@ -1,6 +1,6 @@
 //! What has come in of a round's updates, and where each member of its cohort is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::job::Tally;
@@ -88,8 +88,8 @@ impl Adding {
 
 impl Collecting {
     /// Plain updates of `update_len` bytes, from everybody who was selected.
-    pub(super) fn plain(open: Open, config: &RoundConfig, update_len: u64, tally: Tally) -> Self {
-        let (deadline, members) = (open.opened + config.training, open.cohort.clone());
+    pub(super) fn plain(open: Open, deadline: Instant, update_len: u64, tally: Tally) -> Self {
+        let members = open.cohort.clone();
         Self::new(open, members, deadline, None, vec![Adding::new(tally, update_len, None)])
     }
 
@@ -178,6 +178,13 @@ impl Collecting {
 
     pub(super) fn counted(&self) -> usize {
         self.members.values().filter(|member| matches!(member, Member::Counted)).count()
+    }
+
+    /// Who has not been counted, and is not out of the round.
+    pub(super) fn working(&self) -> BTreeSet<ClientId> {
+        let working = |member: &Member| !matches!(member, Member::Counted | Member::Dropped);
+        let members = self.members.iter().filter(|(_, member)| working(member));
+        members.map(|(client, _)| client.clone()).collect()
     }
 
     pub(super) fn settled(&self) -> bool {

@@ -37,7 +37,7 @@ impl Participant {
                             return self.decline_evaluation(examination.version, why);
                         }
                     }
-                    Work::Join(..) => {}
+                    Work::Sign(_) | Work::Join(..) => {}
                 }
                 self.out.push_back(Output::Lookup(work.blobs()[0]));
                 self.task = Task::Gathering { work, next: 0 };

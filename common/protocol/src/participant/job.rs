@@ -9,11 +9,12 @@ use super::owner::Policy;
 use super::training::examine;
 use crate::encoding::{Contribution, Encoded};
 use crate::fault::Fault;
-use crate::ids::{BlobId, ClientId, Digest, UpdateId};
+use crate::ids::{BlobId, ClientId, Digest, Round, UpdateId};
 use crate::message::{Assignment, Examination, Visible};
+use crate::secagg::keys::statement;
 use crate::secagg::{
-    Holding, Identity, Joining, Member, Revealed, Roll, Roster, RoundSeed, SealedShare, Session, Signature,
-    Subset,
+    Holding, Identity, Joining, Member, Revealed, Roll, Roster, RoundSecrets, RoundSeed, SealedShare,
+    Session, Signature, Subset,
 };
 use crate::secure::SecurePlan;
 use crate::seed::Seed;
@@ -35,6 +36,8 @@ pub struct Hands<'a> {
 pub enum Job {
     /// Train for a round.
     Train(Train),
+    /// Make the keys of a round and sign them.
+    Sign(Sign),
     /// Check the roster, and share this client's secrets among its neighbours.
     Share(Share),
     /// Mask the update.
@@ -74,6 +77,13 @@ impl Train {
     pub fn memory(&self) -> Option<&Bytes> {
         self.memory.as_ref()
     }
+}
+
+/// Of [`Job::Sign`].
+pub struct Sign {
+    pub(super) assignment: Assignment,
+    pub(super) client: ClientId,
+    pub(super) secrets: RoundSeed,
 }
 
 /// Of [`Job::Share`].
@@ -130,6 +140,8 @@ pub struct Reveal {
 pub enum JobResult {
     /// Of [`Job::Train`].
     Trained(Assignment, Box<Update>),
+    /// Of [`Job::Sign`].
+    Signed(Digest, Member),
     /// Of [`Job::Share`].
     Shared(Digest, Box<Session>, Vec<(u32, SealedShare)>),
     /// Of [`Job::Mask`].
@@ -173,6 +185,7 @@ impl Receipt {
 }
 
 /// What training gave, ready to travel or to be masked.
+#[derive(Clone)]
 pub struct Update {
     pub(super) bytes: Bytes,
     pub(super) id: UpdateId,
@@ -199,8 +212,8 @@ macro_rules! opaque_debug {
 }
 
 opaque_debug!(
-    Job: Train | Share | Mask | Confirm | Reveal | Examine,
-    JobResult: Trained | Shared | Masked | Confirmed | Revealed | Examined | Failed
+    Job: Train | Sign | Share | Mask | Confirm | Reveal | Examine,
+    JobResult: Trained | Signed | Shared | Masked | Confirmed | Revealed | Examined | Failed
 );
 
 impl Job {
@@ -210,7 +223,7 @@ impl Job {
             Job::Train(train) => Needs::Model((&train.assignment).into()),
             Job::Examine { examination, .. } => Needs::Model(examination.into()),
             Job::Share(share) => Needs::Roster(share.roster),
-            Job::Mask(_) | Job::Confirm(_) | Job::Reveal(_) => Needs::Nothing,
+            Job::Sign(_) | Job::Mask(_) | Job::Confirm(_) | Job::Reveal(_) => Needs::Nothing,
         }
     }
 
@@ -218,6 +231,7 @@ impl Job {
     pub fn receipt(&self) -> Receipt {
         match self {
             Job::Train(train) => Receipt::Train(train.assignment.clone()),
+            Job::Sign(sign) => Receipt::Step(sign.assignment.promise()),
             Job::Share(share) => Receipt::Step(share.joining.assignment),
             Job::Mask(mask) => Receipt::Step(mask.promise),
             Job::Confirm(confirm) => Receipt::Step(confirm.promise),
@@ -231,6 +245,7 @@ impl Job {
         let receipt = self.receipt();
         let done = match (self, needs) {
             (Job::Train(train), Needs::Model(materials)) => train.run(hands, materials),
+            (Job::Sign(sign), _) => Ok(sign.run(hands.identity)),
             (Job::Share(share), Needs::Roster(roster)) => share.run(hands.roll, &roster),
             (Job::Mask(mask), _) => mask.run(),
             (Job::Confirm(confirm), _) => Ok(confirm.run(hands.identity)),
@@ -242,6 +257,28 @@ impl Job {
         };
         done.unwrap_or_else(|why| receipt.failed(why))
     }
+}
+
+impl Sign {
+    fn run(self, identity: &dyn Identity) -> JobResult {
+        let Self { assignment, client, secrets } = self;
+        let (round, promise) = (assignment.round, assignment.promise());
+        JobResult::Signed(promise, sign(identity, client, &secrets, round, &promise))
+    }
+}
+
+/// The keys of a round, signed for what it asks for.
+pub(super) fn sign(
+    identity: &dyn Identity,
+    client: ClientId,
+    secrets: &RoundSeed,
+    round: Round,
+    promise: &Digest,
+) -> Member {
+    let advertisement = RoundSecrets::new(secrets).advertisement();
+    let statement = statement(round, &client, &advertisement, promise);
+    let signature = Signature(identity.sign(&statement));
+    Member { client, certificate: identity.certificate().clone(), advertisement, signature }
 }
 
 impl Share {

@@ -7,7 +7,7 @@
 //!
 //! - `driver`: what goes in and what comes out; `job`: slow work, with `needs` and `training`;
 //! - `task`: what it works on, and how far that has come; `gathering`: the blobs for it; `working`: the job that it takes;
-//! - `part`: a masked round; `guard`: what may be said in one way only;
+//! - `shelf`: what outlasts its round; `part`: a masked round; `guard`: what may be said in one way only;
 //! - `owner`: what belongs to the person whose hub this is.
 
 use std::collections::VecDeque;
@@ -28,6 +28,7 @@ mod job;
 mod needs;
 mod owner;
 mod part;
+mod shelf;
 mod task;
 mod training;
 mod working;
@@ -37,6 +38,9 @@ use guard::Guard;
 pub use job::{Confirm, Hands, Job, JobResult, Mask, Masked, Receipt, Reveal, Share, Train, Update};
 pub use needs::{Materials, Needs};
 pub use owner::{Keep, Kept, Policy, Secret};
+use shelf::Bench;
+#[cfg(test)]
+pub(crate) use shelf::base_on;
 use task::{Task, Work};
 
 /// Silence after which a request is repeated.
@@ -54,6 +58,7 @@ pub struct Participant {
     drawn: u64,
     link: Link,
     task: Task,
+    bench: Bench,
     /// A job is with the driver; its result may be for a task that has been replaced since.
     busy: bool,
     /// When the server last moved the task on.
@@ -87,6 +92,7 @@ impl Participant {
             drawn: 0,
             link: Link::Down,
             task: Task::Idle,
+            bench: Bench::restore(kept.update.as_ref()),
             busy: false,
             progress: Instant::default(),
             out: VecDeque::new(),
@@ -154,7 +160,12 @@ impl Participant {
                 if self.memory.begin(assignment.round, assignment.counted) {
                     self.keep_memory();
                 }
-                self.take_on(Work::Train(assignment), fits);
+                if assignment.lag.is_some() {
+                    self.attend(assignment, fits);
+                } else {
+                    self.clear_bench();
+                    self.take_on(Work::Train(assignment), fits);
+                }
             }
             ToClient::Evaluate(examination) => self.take_on(Work::Examine(examination), fits),
             ToClient::Chunk { digest, offset, bytes } => self.chunk(digest, offset, bytes),
@@ -166,17 +177,25 @@ impl Participant {
             ToClient::Counted { round } => {
                 self.counted(round);
             }
-            ToClient::Over { round } => {
-                if self.task.round() == Some(round) {
-                    self.task = Task::Idle;
-                    self.forget();
-                }
-            }
+            ToClient::Over { round } => self.over(round),
             ToClient::Finished { version } => {
                 self.task = Task::Idle;
                 self.forget();
+                self.clear_bench();
                 self.event(Event::Finished(version));
             }
+        }
+    }
+
+    fn over(&mut self, round: Round) {
+        if self.bench.leave(round) {
+            self.forget();
+        }
+        // A training goes on: the next round may take it.
+        let goes_on = matches!(&self.task, Task::Working(Work::Train(_))) && self.bench.trains();
+        if self.task.round() == Some(round) && !goes_on {
+            self.task = Task::Idle;
+            self.forget();
         }
     }
 
@@ -304,6 +323,7 @@ mod tests {
             secure: None,
             time_left_ms: round,
             counted: None,
+            lag: None,
         })
     }
 

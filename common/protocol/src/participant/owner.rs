@@ -34,6 +34,8 @@ pub enum Keep {
     Memory,
     /// The secrets of the open round. They are to be readable by nobody else.
     Secrets,
+    /// What a training gave that may go on for later rounds; as secret.
+    Update,
 }
 
 /// What a client's disk has of an earlier life.
@@ -43,6 +45,8 @@ pub struct Kept {
     pub memory: Option<Secret>,
     /// Of [`Keep::Secrets`].
     pub secrets: Option<Secret>,
+    /// Of [`Keep::Update`].
+    pub update: Option<Secret>,
 }
 
 impl Kept {
@@ -51,6 +55,7 @@ impl Kept {
         match keep {
             Keep::Memory => self.memory = Some(bytes),
             Keep::Secrets => self.secrets = Some(bytes),
+            Keep::Update => self.update = Some(bytes),
         }
     }
 }
@@ -78,6 +83,7 @@ impl Policy {
     /// Whether a client in this role takes part in a round.
     pub(super) fn allows(&self, role: Role, assignment: &Assignment) -> Result<(), String> {
         let counting = assignment.counting();
+        assignment.lag.map_or(Ok(()), |lag| lag.check()).map_err(|error| error.to_string())?;
         match &assignment.secure {
             Some(secure) => secure.check().map_err(|error| error.to_string())?,
             None if self.danger_plain_aggregation => {}
@@ -141,6 +147,7 @@ mod tests {
             secure: Some(SecurePlan { counting, ..plan }),
             time_left_ms: 0,
             counted: None,
+            lag: None,
         }
     }
 

@@ -10,6 +10,8 @@ use crate::message::{Assignment, Examination};
 pub(super) enum Work {
     Train(Assignment),
     Examine(Examination),
+    /// Make keys for a round, and sign them: what to mask is there.
+    Sign(Assignment),
     /// Share secrets with those on the roster.
     Join(Box<Part>, BlobId),
 }
@@ -23,12 +25,13 @@ impl Work {
                 Needs::Model(Materials::from(examination)).iter().copied().collect()
             }
             Work::Join(_, roster) => vec![*roster],
+            Work::Sign(_) => Vec::new(),
         }
     }
 
     pub(super) fn same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Work::Train(a), Work::Train(b)) => a.same_work(b),
+            (Work::Train(a) | Work::Sign(a), Work::Train(b)) => a.same_work(b),
             (Work::Examine(a), Work::Examine(b)) => a == b,
             (Work::Join(part, _), Work::Train(b)) => part.assignment.same_work(b),
             _ => false,
@@ -37,7 +40,7 @@ impl Work {
 
     pub(super) fn round(&self) -> Option<Round> {
         match self {
-            Work::Train(assignment) => Some(assignment.round),
+            Work::Train(assignment) | Work::Sign(assignment) => Some(assignment.round),
             Work::Join(part, _) => Some(part.assignment.round),
             Work::Examine(_) => None,
         }
@@ -61,6 +64,20 @@ pub(super) enum Task {
 }
 
 impl Task {
+    /// Whether it is a part in the round of `assignment`, beyond its training.
+    pub(super) fn is_in(&self, assignment: &Assignment) -> bool {
+        match self {
+            Task::Gathering { work, .. } | Task::Fetching { work, .. } | Task::Working(work) => match work {
+                Work::Sign(seat) => seat.same_work(assignment),
+                Work::Join(part, _) => part.assignment.same_work(assignment),
+                Work::Train(_) | Work::Examine(_) => false,
+            },
+            Task::Holding { assignment: seat, .. } => seat.same_work(assignment),
+            Task::Masking(part) => part.assignment.same_work(assignment),
+            Task::Idle => false,
+        }
+    }
+
     /// The round that it is for.
     pub(super) fn round(&self) -> Option<Round> {
         match self {

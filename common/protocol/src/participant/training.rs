@@ -2,14 +2,12 @@
 
 use bytes::Bytes;
 
-use super::job::{Hands, JobResult, Train, Update};
+use super::job::{Hands, JobResult, Train, Update, sign};
 use super::needs::Materials;
 use crate::encoding::Reduce;
 use crate::evaluation::{Counting, MAX_EPOCHS, Scoring};
 use crate::ids::{ClientId, UpdateId};
 use crate::message::{Assignment, Examination, Visible};
-use crate::secagg::keys::statement;
-use crate::secagg::{Member, RoundSecrets, Signature};
 use crate::seed::{Label, Seed};
 use crate::trainer::{EvaluateTask, LocalEvaluation, TrainTask, Trainer};
 use crate::update::UpdateLayout;
@@ -17,13 +15,8 @@ use crate::update::UpdateLayout;
 impl Train {
     pub(super) fn run(self, hands: Hands<'_>, materials: Materials<Bytes>) -> Result<JobResult, String> {
         let Self { assignment, client, memory, secrets, policy } = self;
-        let keys = secrets.map(|seed| {
-            let advertisement = RoundSecrets::new(&seed).advertisement();
-            let (round, promise) = (assignment.round, assignment.promise());
-            let statement = statement(round, &client, &advertisement, &promise);
-            let signature = Signature(hands.identity.sign(&statement));
-            let certificate = hands.identity.certificate().clone();
-            Member { client: client.clone(), certificate, advertisement, signature }
+        let keys = secrets.map(|secrets| {
+            sign(hands.identity, client.clone(), &secrets, assignment.round, &assignment.promise())
         });
         let score = |scoring| score(&assignment, scoring, memory.clone(), hands.trainer, &materials);
         let update = match assignment.counting() {

@@ -1,6 +1,6 @@
 //! Jobs that a task takes, and what comes of them.
 
-use super::job::{Job, JobResult, Receipt, Train, Update};
+use super::job::{Job, JobResult, Receipt, Sign, Train, Update};
 use super::part::Part;
 use super::task::{Task, Work};
 use super::{Event, Output, Participant};
@@ -23,7 +23,10 @@ impl Participant {
                     self.out.push_back(Output::Event(Event::Training(assignment.round)));
                 }
                 let memory = self.before(&assignment).trainer;
-                let secrets = assignment.secure.is_some().then(|| self.secrets(assignment.promise()));
+                // The keys are of the round that takes what this gives, which may be another one.
+                let signs = assignment.secure.is_some() && assignment.lag.is_none();
+                let secrets = signs.then(|| self.secrets(assignment.promise()));
+                self.bench.begin(&assignment);
                 Job::Train(Train {
                     assignment,
                     client: self.id.clone(),
@@ -36,6 +39,11 @@ impl Participant {
                 let examination = examination.clone();
                 let memory = self.memory.latest(examination.foundation.digest);
                 Job::Examine { examination, memory }
+            }
+            Work::Sign(assignment) => {
+                let (assignment, client) = (assignment.clone(), self.id.clone());
+                let secrets = self.secrets(assignment.promise());
+                Job::Sign(Sign { assignment, client, secrets })
             }
             Work::Join(part, roster) => {
                 let (promise, roster) = (part.promise, *roster);
@@ -55,14 +63,27 @@ impl Participant {
     pub(super) fn finished(&mut self, now: Instant, result: JobResult) {
         self.busy = false;
         self.progress = now;
+        let wanted = self.bench.end();
+        let result = match (wanted, result) {
+            (Some(base), JobResult::Trained(done, update)) if base.same_work(&done) => {
+                return self.shelve(base, *update);
+            }
+            (_, result) => result,
+        };
         match (std::mem::replace(&mut self.task, Task::Idle), result) {
             (Task::Working(Work::Train(task)), JobResult::Trained(done, update)) if task.same_work(&done) => {
-                self.trained(task, update);
+                if task.lag.is_some() {
+                    self.task = Task::Working(Work::Train(task.clone()));
+                    self.shelve(task, *update);
+                } else {
+                    self.trained(task, update);
+                }
             }
             (Task::Working(Work::Train(task)), JobResult::Failed(Receipt::Train(done), why))
                 if task.same_work(&done) =>
             {
-                self.decline(task.round, why);
+                let round = self.bench.round().unwrap_or(task.round);
+                self.decline(round, why);
             }
             (Task::Working(Work::Examine(task)), JobResult::Examined(done, evaluation)) if task == done => {
                 self.examined(&done, evaluation);
@@ -71,6 +92,9 @@ impl Participant {
                 if task == done =>
             {
                 self.decline_evaluation(done.version, why);
+            }
+            (Task::Working(Work::Sign(seat)), JobResult::Signed(promise, keys)) if seat.promise() == promise => {
+                self.signed(seat, keys);
             }
             (Task::Working(Work::Join(part, _)), JobResult::Shared(promise, session, shares))
                 if part.promise == promise =>
@@ -99,15 +123,22 @@ impl Participant {
         if let Some(Err(why)) = &update.counts {
             self.event(Event::Declined(format!("nothing was counted of the release: {why}")));
         }
-        self.task = match (assignment.secure.clone(), update.keys.take()) {
-            (Some(plan), Some(keys)) => Task::Masking(Box::new(Part::new(assignment, plan, update, keys))),
-            _ => {
-                // Plain updates leave nothing out, and bring nothing that was left out before.
-                let residual = self.before(&assignment).residual;
-                self.leave(&assignment, update.memory.take(), residual);
-                Task::Holding { assignment, update }
+        match (assignment.secure.clone(), update.keys.take()) {
+            (Some(plan), Some(keys)) => {
+                self.task = Task::Masking(Box::new(Part::new(assignment, plan, update, keys)));
+                self.offer();
             }
-        };
+            (Some(_), None) => self.decline(assignment.round, "the training came without keys".into()),
+            (None, _) => self.hold(assignment, update),
+        }
+    }
+
+    /// Offers a plain update.
+    pub(super) fn hold(&mut self, assignment: Assignment, mut update: Box<Update>) {
+        // It leaves nothing out, and brings nothing that was left out before.
+        let residual = self.before(&assignment).residual;
+        self.leave(&assignment, update.memory.take(), residual);
+        self.task = Task::Holding { assignment, update };
         self.offer();
     }
 

@@ -1,5 +1,6 @@
 //! The two machines in a world of virtual time, without a network, a disk or a clock.
 
+mod asynchronous;
 mod evaluations;
 mod federation;
 mod grouped;

@@ -5,6 +5,7 @@ use std::panic::UnwindSafe;
 use proptest::prelude::*;
 
 use super::world::{Action, World};
+use crate::asynchronous::AsynchronousConfig;
 use crate::config::FederationConfig;
 use crate::message::Role;
 use crate::plan::{Invariance, Optimiser, TrainPlan};
@@ -52,6 +53,18 @@ fn config(strategy: StrategyConfig, plain: bool) -> FederationConfig {
     }
 }
 
+/// Rounds that do not wait: what they begin, a later one ends.
+fn asynchronous(plain: bool) -> FederationConfig {
+    FederationConfig {
+        rounds: 4,
+        over_select: 1.0,
+        min_reports: if plain { 2 } else { 3 },
+        asynchronous: Some(AsynchronousConfig { concurrency: 4, max_staleness: 2, exponent: 0.5 }),
+        strategy: RULES[0],
+        ..hasty(plain)
+    }
+}
+
 pub(super) const ROLES: [Role; 5] = [Role::Trains, Role::Trains, Role::Evaluates, Role::Trains, Role::Trains];
 
 pub(super) fn action() -> impl Strategy<Value = Action> {
@@ -82,13 +95,16 @@ pub(super) fn traced(actions: &[Action], replay: impl FnOnce() + UnwindSafe) -> 
 }
 
 fn replay(actions: &[Action]) {
-    // The rule and whether updates are masked are part of the trace: a federation under each takes its time.
+    // The rule, whether updates are masked and whether rounds wait are part of the trace: a federation under each takes its time.
     let (rule, plain) = (RULES[actions.len() % RULES.len()], (actions.len() / 2).is_multiple_of(3));
+    let late = (actions.len() / 6) % 2 == 1;
     // Plain updates and releases of more than one chunk, and masked ones.
     let weights = if plain { 70_000 } else { 100_000 };
-    let mut world = World::new(config(rule, plain), &ROLES, weights);
+    let config = if late { asynchronous(plain) } else { config(rule, plain) };
+    let rounds = config.rounds;
+    let mut world = World::new(config, &ROLES, weights);
     world.endure(actions);
-    assert_eq!(world.server().version().0, 3);
+    assert_eq!(world.server().version().0, rounds);
 }
 
 proptest! {

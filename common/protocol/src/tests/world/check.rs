@@ -208,6 +208,15 @@ impl World {
         Some((secure, sums))
     }
 
+    /// The round that a client's update in `round` was trained for, and what the change counts that it brings to `release`.
+    fn base(&self, client: &ClientId, round: Round, release: Version) -> (Round, f32) {
+        let Some(rules) = self.config.asynchronous else { return (round, 1.0) };
+        let (base, version) = self.witness.bases[&(client.clone(), round)];
+        let late = release.0 - 1 - version.0;
+        assert!(late <= rules.max_staleness, "not-too-late: {client} is {late} releases late");
+        (base, (1.0 + late as f64).powf(-rules.exponent) as f32)
+    }
+
     /// `exact-sum`: the release from the updates of exactly those who were counted, each once; and what goes beside it.
     fn recompute(
         &self,
@@ -229,13 +238,16 @@ impl World {
         let mut masked = self.masked_sums(round.round, layout, seed, norm, beside);
         for client in &round.counted {
             let own = Seed::from_number(seed).derive(Label::Client, client.as_str().as_bytes());
-            let mine = own.number();
-            let count = self.begun[&(client.clone(), round.round)];
+            let (base, late) = self.base(client, round.round, version);
+            let trained = Seed::from_number(SEED).derive(Label::Training, &base.0.to_le_bytes()).number();
+            let mine = Seed::from_number(trained).derive(Label::Client, client.as_str().as_bytes()).number();
+            let count = self.begun[&(client.clone(), base)];
             let hands = boosted(&self.boosts, client, self.weights);
             let update = hands.hands.update(mine, count, rule.control(), layout.sections());
             let update = hands.boost(update);
             let weight = if self.config.weighting == Weighting::Uniform { 1 } else { update.examples };
             let (examples, bytes) = (update.examples, layout.pack(update).unwrap());
+            let bytes = layout.weigh(&bytes, late).unwrap();
             if terms.is_some() {
                 clipped.add(&bytes).unwrap();
             }

@@ -18,6 +18,7 @@ impl World {
         let (scoring, every) = (Scoring { version, classes }, config.evaluate_every);
         match version.0 {
             last if last >= config.rounds => Counting::Alone(scoring),
+            _ if config.asynchronous.is_some() => Counting::Nothing,
             due if due > 0 && every > 0 && due % every == 0 => Counting::Beside(scoring),
             _ => Counting::Nothing,
         }

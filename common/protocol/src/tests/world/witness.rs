@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::check::rosters;
-use crate::ids::{ClientId, Digest, Round};
+use crate::ids::{ClientId, Digest, Round, Version};
 use crate::message::ToServer;
 use crate::packed::Packed;
-use crate::participant::{Job, Kept};
+use crate::participant::{Job, Kept, base_on};
 use crate::record::Record;
 use crate::secagg::{Advertisement, Revealed, RoundSecrets, RoundSeed, Share};
 
@@ -74,6 +74,8 @@ pub(in crate::tests) struct Witness {
     pub(in crate::tests) seeds: BTreeMap<(ClientId, Round), [u8; 32]>,
     /// All keys that were advertised.
     pub(in crate::tests) advertised: BTreeMap<(ClientId, Round), Advertisement>,
+    /// What each client's update was trained for in an asynchronous round, if for an older one.
+    pub(in crate::tests) bases: BTreeMap<(ClientId, Round), (Round, Version)>,
     /// Whether anything told the server of a single training.
     pub(in crate::tests) visible: bool,
     /// Whether anything told the server of a single client's evaluation.
@@ -93,6 +95,9 @@ impl Witness {
     /// A client says something, with this on its disk.
     pub(super) fn says(&mut self, client: &ClientId, message: &ToServer, kept: &Kept, disk: &[Record]) {
         let pinned = || secrets_on(kept).expect("persist-then-send: no secrets on the client's disk");
+        if let ToServer::Ready { round, .. } | ToServer::Offer { round, visible: Some(_), .. } = message {
+            self.brings(client, *round, kept);
+        }
         match message {
             ToServer::Ready { round, keys } => {
                 let seed = pinned().0;
@@ -144,6 +149,15 @@ impl Witness {
         };
         let pins = secrets_on(kept).expect("persist-then-send: no secrets on the client's disk").1;
         assert!(pins[pin].is_some(), "persist-then-send: {job:?} before its step is on the disk");
+    }
+
+    /// `one-base`: in a round a client has one update, which is on its disk before anybody hears of it.
+    fn brings(&mut self, client: &ClientId, round: Round, kept: &Kept) {
+        let Some(base) = base_on(kept) else { return };
+        let version = base.lag.expect("of an asynchronous round").version;
+        let base = (base.round, version);
+        let before = self.bases.insert((client.clone(), round), base);
+        assert!(before.is_none_or(|before| before == base), "one-base: {client} brings another update");
     }
 
     /// `one-vector`: what is said again under the same keys is the same. Whether it is the first time.
