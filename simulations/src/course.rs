@@ -66,8 +66,7 @@ impl Releases {
     ) -> Result<Vec<Release>, StudyError> {
         let one = |(at, weights): (Duration, Bytes)| {
             let stager = network(recipe, &weights, scenario)?;
-            let scores =
-                score(people, held_out, scenario.task, |night| Ok(stager.predict(night)?.argmax()));
+            let scores = score(people, held_out, scenario.task, |night| Ok(stager.predict(night)?.argmax()));
             let scores = scores.map_err(|source| StudyError::Baseline { row: FEDERATED, source })?;
             Ok(Release { at, scores })
         };
@@ -120,12 +119,10 @@ mod tests {
         let point = |(seconds, kappa): (f64, f64)| Point { seconds, kappa };
         let points = [(1.0, 0.1), (2.0, 0.5), (3.0, 0.4), (4.0, 0.5), (5.0, 0.6), (6.0, 0.7)].map(point);
         let course = Course { points: points.into() };
-        assert_eq!([0.05, 0.5, 0.7, 0.8].map(|kappa| course.reaches(kappa)), [
-            Some(1.0),
-            Some(4.0),
-            Some(6.0),
-            None
-        ]);
+        assert_eq!(
+            [0.05, 0.5, 0.7, 0.8].map(|kappa| course.reaches(kappa)),
+            [Some(1.0), Some(4.0), Some(6.0), None]
+        );
         assert_eq!(course.seconds(), Some(6.0));
     }
 
@@ -139,7 +136,8 @@ mod tests {
         let folds =
             [vec![release(1, "a", 5), release(4, "a", 10)], vec![release(2, "b", 5), release(6, "b", 10)]];
         let course = Course::of(&folds).unwrap();
-        let points: Vec<(f64, f64)> = course.points.iter().map(|point| (point.seconds, point.kappa)).collect();
+        let points: Vec<(f64, f64)> =
+            course.points.iter().map(|point| (point.seconds, point.kappa)).collect();
         assert_eq!(points, [(2.0, 0.0), (4.0, 0.5), (6.0, 1.0)]);
     }
 }

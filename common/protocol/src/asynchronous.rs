@@ -77,7 +77,8 @@ impl AsynchronousConfig {
     /// # Errors
     /// [`ConfigError::Value`] naming the key.
     pub(crate) fn check(&self, federation: &FederationConfig) -> Result<(), ConfigError> {
-        let need = |ok: bool, key: &str, why: &str| if ok { Ok(()) } else { Err(ConfigError::value(key, why)) };
+        let need =
+            |ok: bool, key: &str, why: &str| if ok { Ok(()) } else { Err(ConfigError::value(key, why)) };
         self.lag(Version(0)).check()?;
         let (least, most) = (federation.cohort, MAX_UPDATES);
         need(
@@ -138,17 +139,23 @@ mod tests {
         check(rounds).unwrap();
         check(&format!("{rounds}strategy = {{ kind = \"fed-nova\", rate = 1.0 }}\n")).unwrap();
         check(&format!("{rounds}plan = {{ personal = \"head\" }}\n")).unwrap();
-        check(&format!("{rounds}secure = {{ encoding = {{ reduce = {{ low-rank = {{ rank = 4 }} }} }} }}\n")).unwrap();
+        check(&format!("{rounds}secure = {{ encoding = {{ reduce = {{ low-rank = {{ rank = 4 }} }} }} }}\n"))
+            .unwrap();
         let cases = [
             ("asynchronous.concurrency", "asynchronous = { concurrency = 7 }\n".to_owned()),
             ("asynchronous.exponent", "asynchronous = { concurrency = 12, exponent = -1.0 }\n".to_owned()),
             ("over_select", format!("{rounds}over_select = 1.5\n")),
             ("deadline", format!("{rounds}deadline = {{ learned = {{}} }}\n")),
-            ("strategy", format!("{rounds}strategy = {{ kind = \"scaffold\", rate = 1.0, population = 20 }}\n")),
+            (
+                "strategy",
+                format!("{rounds}strategy = {{ kind = \"scaffold\", rate = 1.0, population = 20 }}\n"),
+            ),
             ("plan.invariance", format!("{rounds}plan = {{ invariance = {{ weight = 0.1 }} }}\n")),
             (
                 "secure.encoding.reduce",
-                format!("{rounds}secure = {{ encoding = {{ reduce = {{ top-k = {{ fraction = 0.5 }} }} }} }}\n"),
+                format!(
+                    "{rounds}secure = {{ encoding = {{ reduce = {{ top-k = {{ fraction = 0.5 }} }} }} }}\n"
+                ),
             ),
         ];
         for (key, text) in cases {

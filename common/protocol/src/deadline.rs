@@ -20,8 +20,9 @@ pub enum Deadline {
     Learned(Learned),
 }
 
-/// A deadline from the times of clients in the last [`REMEMBERED`] rounds; those who were late, or not waited for, count with
-/// the time that they were given, so that a deadline which is too short for many grows.
+/// A deadline from the times of clients in the last [`REMEMBERED`] rounds, or in the last one alone if they were longer there.
+/// Those who were late, or not waited for, count with the time that they were given, so that a deadline which is too short
+/// for many grows from round to round.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Learned {
@@ -96,13 +97,18 @@ impl Pace {
         }
     }
 
-    /// The least time within which such a part of all clients was done; none if there were none.
+    /// The least time within which such a part of clients was done; none if there were none.
     fn quantile(&self, part: f64) -> Option<Duration> {
-        let mut all: Vec<u64> = self.0.iter().flat_map(|(_, round)| round).copied().collect();
-        all.sort_unstable();
-        let rank = (part * all.len() as f64).ceil() as usize;
-        all.get(rank.max(1) - 1).map(|millis| Duration::from_millis(*millis))
+        let last = self.0.back().and_then(|(_, round)| quantile(round.clone(), part));
+        let all = quantile(self.0.iter().flat_map(|(_, round)| round).copied().collect(), part);
+        last.max(all).map(Duration::from_millis)
     }
+}
+
+fn quantile(mut times: Vec<u64>, part: f64) -> Option<u64> {
+    times.sort_unstable();
+    let rank = (part * times.len() as f64).ceil() as usize;
+    times.get(rank.max(1) - 1).copied()
 }
 
 #[cfg(test)]

@@ -94,10 +94,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::asynchronous::Lag;
     use crate::evaluation::EvaluationPolicy;
     use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
     use crate::message::{Assignment, Examination, PROTOCOL, Role, ToClient, ToServer, Visible};
-    use crate::asynchronous::Lag;
     use crate::moments::Embedding;
     use crate::plan::{Invariance, Personalisation, TrainPlan};
     use crate::record::Evaluation;
@@ -183,7 +183,9 @@ mod tests {
             (encode(&ToClient::Welcome { version: Version(4) }), "020000000704".into()),
             (
                 encode(&ToClient::Train(assignment)),
-                format!("bd0000000003{plan_bytes}05{name}{name}01{name}010104200006010201020a000000000000e03f"),
+                format!(
+                    "bd0000000003{plan_bytes}05{name}{name}01{name}010104200006010201020a000000000000e03f"
+                ),
             ),
             (encode(&ToClient::Evaluate(examination)), format!("860000000102{plan_bytes}{name}{name}02")),
         ];

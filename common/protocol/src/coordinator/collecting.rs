@@ -45,9 +45,8 @@ impl Coordinator {
         if let Phase::Unmasking(_) = self.phase {
             return self.survivors_again(client, round);
         }
-        let plain = self.config.asynchronous.is_some() && !self.config.is_masked();
-        if plain && round <= self.round && self.collecting(round).is_err() {
-            // Too late for this one; its client keeps what it has for the next.
+        if self.has_gone_on(round) {
+            // Its client keeps what it has for the next one.
             self.send(client, ToClient::Over { round });
             return Ok(());
         }
@@ -103,6 +102,9 @@ impl Coordinator {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), Fault> {
+        if self.has_gone_on(round) {
+            return Ok(());
+        }
         let collecting = self.collecting(round)?;
         let limit = collecting.update_len(client);
         let member = collecting.members.get_mut(client).ok_or(Fault::Unsolicited("an upload"))?;
@@ -201,7 +203,8 @@ impl Coordinator {
     fn close(&mut self, now: Instant, mut collecting: Collecting) -> Phase {
         let needed = self.config.min_reports;
         if collecting.is_plain() {
-            self.end_training(now, &mut collecting.open, &collecting.working());
+            let working = collecting.working();
+            self.end_training(now, &mut collecting.open, &working);
         }
         let (open, counted, sums) = collecting.finish();
         if counted.len() < needed {
@@ -287,6 +290,12 @@ impl Coordinator {
             }
         }
         open.arrived = later;
+    }
+
+    /// Whether a plain round did not wait for those who still speak of it.
+    fn has_gone_on(&mut self, round: Round) -> bool {
+        let goes = self.config.asynchronous.is_some() && !self.config.is_masked();
+        goes && round <= self.round && self.collecting(round).is_err()
     }
 
     fn collecting(&mut self, round: Round) -> Result<&mut Collecting, Fault> {

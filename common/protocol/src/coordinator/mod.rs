@@ -126,8 +126,17 @@ impl Coordinator {
     ///
     /// A configuration whose privacy cannot be kept ends the federation at once; [`RoundConfig::terms`] says so before.
     pub fn new(config: RoundConfig, saved: Snapshot, seed: Seed, roll: Arc<dyn Roll + Send + Sync>) -> Self {
-        let Snapshot { foundation, release, last_round, last_outcome, evaluating, masked, privacy, seen, pace } =
-            saved;
+        let Snapshot {
+            foundation,
+            release,
+            last_round,
+            last_outcome,
+            evaluating,
+            masked,
+            privacy,
+            seen,
+            pace,
+        } = saved;
         let Release { version, weights, strategy: state, companion, norm, .. } = release;
         let terms = config.terms(weights.len() / 4);
         // Drivers refuse a model that does not fit before they come here; without its shape there are no moments.

@@ -82,8 +82,10 @@ impl Participant {
             (Task::Working(Work::Train(task)), JobResult::Failed(Receipt::Train(done), why))
                 if task.same_work(&done) =>
             {
-                let round = self.bench.round().unwrap_or(task.round);
-                self.decline(round, why);
+                match (self.bench.round(), task.lag) {
+                    (None, Some(_)) => self.event(Event::Declined(why)),
+                    (seat, _) => self.decline(seat.unwrap_or(task.round), why),
+                }
             }
             (Task::Working(Work::Examine(task)), JobResult::Examined(done, evaluation)) if task == done => {
                 self.examined(&done, evaluation);
@@ -93,7 +95,9 @@ impl Participant {
             {
                 self.decline_evaluation(done.version, why);
             }
-            (Task::Working(Work::Sign(seat)), JobResult::Signed(promise, keys)) if seat.promise() == promise => {
+            (Task::Working(Work::Sign(seat)), JobResult::Signed(promise, keys))
+                if seat.promise() == promise =>
+            {
                 self.signed(seat, keys);
             }
             (Task::Working(Work::Join(part, _)), JobResult::Shared(promise, session, shares))

@@ -139,6 +139,7 @@ impl Table {
             secure: Some(plan()),
             time_left_ms: 0,
             counted: None,
+            lag: None,
         }
     }
 
