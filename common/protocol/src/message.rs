@@ -137,6 +137,7 @@ pub struct Visible {
 
 /// From the server to a client.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "an assignment comes once a round")]
 pub enum ToClient {
     /// You are selected: train.
     Train(Assignment),

@@ -168,6 +168,7 @@ pub struct Masked {
 
 /// What a job was for, to be able to say that it failed when it is gone.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each job")]
 pub enum Receipt {
     /// A training.
     Train(Assignment),
