@@ -21,8 +21,9 @@ run privacy-attacks sleep-accel
 run privacy sleep-accel
 run encoding sleep-accel
 run poisoning sleep-accel
+run stragglers ''
 
 {
     cat configs/sim/results.md
-    sim results runs/{sleep-accel,sleep-accel-few,sleep-accel-three,sleep-accel-sleep-wake,personal,invariance,slpdb,privacy-attacks,privacy,encoding,poisoning}
+    sim results runs/{sleep-accel,sleep-accel-few,sleep-accel-three,sleep-accel-sleep-wake,personal,invariance,slpdb,privacy-attacks,privacy,encoding,poisoning,stragglers}
 } >RESULTS.md

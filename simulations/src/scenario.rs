@@ -229,6 +229,11 @@ impl Scenario {
         let mut scenario: Self = parse(text)?;
         scenario.net.task = scenario.task;
         scenario.check()?;
+        // Not where a variant is checked by itself.
+        if scenario.timed && scenario.variants.is_empty() {
+            let why = "it compares `variants`, and there are none".into();
+            return Err(ConfigError::Value { key: "timed".into(), why });
+        }
         Ok(scenario)
     }
 
@@ -310,9 +315,6 @@ impl Scenario {
         let mut asked = studies.iter().filter(|(_, asked)| *asked);
         if let (Some((one, _)), Some((other, _))) = (asked.next(), asked.next()) {
             return refuse(other, format!("a scenario is one study, and there is `{one}`"));
-        }
-        if self.timed && self.variants.is_empty() {
-            return refuse("timed", "it compares `variants`, and there are none".into());
         }
         if !self.variants.is_empty() {
             if self.baselines.scratch || !self.curve.is_empty() {

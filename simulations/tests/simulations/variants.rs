@@ -105,8 +105,9 @@ fn who_does_not_wait_is_sooner_there_and_threads_change_nothing() {
         let made: usize = courses.iter().map(|course| course.points.len()).sum();
         // Two folds, of which one begins before the other.
         assert!((releases + 1..2 * releases).contains(&made), "{}: {made} points", outcome.name);
-        assert_eq!(outcome.aborted, 0, "{}", outcome.name);
     }
+    // A deadline that was learnt on a quick day may be too short for a slow one.
+    assert_eq!((waits.aborted, goes.aborted), (0, 0));
     let itself = timing(waits).seconds_to_kappa;
     assert!(itself.n == 1 && itself.mean <= timing(waits).seconds.mean, "{itself:?}");
     assert_eq!(timing(waits).times_as_fast.mean, Some(1.0));
