@@ -67,6 +67,7 @@ pub fn run(
 }
 
 /// A result of the pool.
+#[allow(clippy::large_enum_variant, reason = "there are as many as there are clients at work")]
 enum Done {
     Client(participant::JobResult),
     Server(coordinator::JobResult),
