@@ -122,7 +122,7 @@ impl ServerConfig {
         let limits = raw.limits;
         need((1..=1_000_000).contains(&limits.connections), "limits.connections", "1 to 1,000,000")?;
         need((1..=100_000).contains(&limits.handshakes), "limits.handshakes", "1 to 100,000")?;
-        need((8..=65_536).contains(&limits.outbound_messages), "limits.outbound_messages", "8 to 65,536")?;
+        need((32..=65_536).contains(&limits.outbound_messages), "limits.outbound_messages", "32 to 65,536")?;
         need((5..=3600).contains(&limits.idle_seconds), "limits.idle_seconds", "5 to 3600 seconds")?;
         Ok(Self {
             name: raw.name,

@@ -11,14 +11,13 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::fault::Fault;
-use crate::message::CHUNK;
 use crate::participant::Secret;
 
 /// Length of a frame's header.
 pub const HEADER: usize = 4;
 
-/// Most bytes that a frame may announce: one chunk and some change.
-pub const MAX_FRAME: usize = CHUNK + 4096;
+/// Most bytes that a frame may announce: those of the shares for all neighbours in the largest cohort, and of any chunk.
+pub const MAX_FRAME: usize = 260 * 1024;
 
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_FRAME>> =
     bincode::config::standard().with_limit::<MAX_FRAME>();
@@ -97,7 +96,7 @@ mod tests {
     use crate::asynchronous::Lag;
     use crate::evaluation::EvaluationPolicy;
     use crate::ids::{BlobId, Digest, Round, UpdateId, Version};
-    use crate::message::{Assignment, Examination, PROTOCOL, Role, ToClient, ToServer, Visible};
+    use crate::message::{Assignment, CHUNK, Examination, PROTOCOL, Role, ToClient, ToServer, Visible};
     use crate::moments::Embedding;
     use crate::plan::{Invariance, Personalisation, TrainPlan};
     use crate::record::Evaluation;

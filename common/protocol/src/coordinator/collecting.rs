@@ -240,7 +240,11 @@ impl Coordinator {
         }
     }
 
+    /// Who stands still loses its place, and what has arrived, to those who wait for one. While nobody does it keeps both.
     fn requeue_stalled(&mut self, now: Instant, open: &mut Collecting) {
+        if !open.is_short_of_slots(self.config.upload_slots) {
+            return;
+        }
         for (client, member) in &mut open.members {
             if let Member::Uploading { offer, progress, .. } = member
                 && *progress + self.config.stall <= now

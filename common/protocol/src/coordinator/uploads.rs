@@ -163,7 +163,15 @@ impl Collecting {
         }
     }
 
+    /// Whether somebody waits for a place that only another one's could be.
+    pub(super) fn is_short_of_slots(&self, slots: usize) -> bool {
+        !self.queue.is_empty() && self.slots_taken() + self.queue.len() > slots
+    }
+
     pub(super) fn next_deadline(&self, config: &RoundConfig) -> Instant {
+        if !self.is_short_of_slots(config.upload_slots) {
+            return self.deadline;
+        }
         let stalls = self.members.values().filter_map(|member| match member {
             Member::Uploading { progress, .. } => Some(*progress + config.stall),
             _ => None,

@@ -10,7 +10,7 @@ use crate::message::{CHUNK, ToServer};
 use crate::time::Instant;
 
 /// Chunks asked for ahead of what has arrived.
-const WINDOW: u64 = 4 * CHUNK as u64;
+const WINDOW: u64 = 16 * CHUNK as u64;
 
 impl Participant {
     pub(super) fn take_on(&mut self, work: Work, fits: Result<(), String>) {

@@ -4,7 +4,7 @@ use super::world::{Action, World};
 use crate::config::FederationConfig;
 use crate::fault::Fault;
 use crate::ids::{Round, UpdateId};
-use crate::message::{CHUNK, Role, ToServer, Visible};
+use crate::message::{CHUNK, Role, ToClient, ToServer, Visible};
 use crate::plan::{Invariance, TrainPlan};
 use crate::record::{Outcome, Record};
 use crate::robust::RobustConfig;
@@ -97,7 +97,7 @@ fn lies_are_refused_by_name_and_change_nothing() {
 }
 
 /// Weights of a model whose update is one whole chunk and a rest.
-const LARGE: usize = 70_000;
+const LARGE: usize = 10_000;
 
 /// Three clients whose round is open, none of them trained yet.
 fn collecting() -> World {
@@ -219,6 +219,40 @@ fn a_part_that_comes_twice_is_taken_once() {
     // A trickle that would hold its slot for ever is not an upload.
     world.say(1, part(0, 0));
     assert_eq!(world.refused[1], Fault::WrongLength { expected: CHUNK as u64, got: 0 });
+}
+
+#[test]
+fn an_upload_that_stands_still_keeps_what_has_arrived_until_somebody_waits_for_its_place() {
+    let offer = || ToServer::Offer {
+        round: Round(1),
+        update: UpdateId::of(&vec![0u8; 4 * LARGE]),
+        visible: Some(Visible { examples: 1, loss: 0.0 }),
+    };
+    let part = |from: usize, to: usize| ToServer::Part {
+        round: Round(1),
+        offset: from as u64,
+        bytes: vec![0; to - from].into(),
+    };
+    for wanted in [false, true] {
+        let config = FederationConfig { upload_slots: 1, ..config(3) };
+        let mut world = World::new(config, &[Role::Trains; 3], LARGE);
+        world.gather();
+        (0..3).for_each(|who| world.step(Action::Deliver(2 * who)));
+        world.say(0, offer());
+        world.say(0, part(0, CHUNK));
+        if wanted {
+            world.say(1, offer());
+        }
+        world.step(Action::Pass(600));
+        // Nobody wants the place: it goes on where it was. Somebody does: the place, and what has arrived, is gone.
+        world.say(0, part(CHUNK, 4 * LARGE));
+        world.say(1, part(0, CHUNK));
+        world.say(1, part(CHUNK, 4 * LARGE));
+        world.step(Action::Job(3));
+        assert!(world.refused.is_empty(), "{:?}", world.refused);
+        let counted = |who| world.inbox(who).contains(&ToClient::Counted { round: Round(1) });
+        assert_eq!([0, 1].map(counted), [!wanted, wanted]);
+    }
 }
 
 #[test]

@@ -184,6 +184,11 @@ impl World {
         &mut self.hubs[who].to_server
     }
 
+    /// What a client has been told that has not arrived yet.
+    pub(super) fn inbox(&self, who: usize) -> &VecDeque<ToClient> {
+        &self.hubs[who].to_client
+    }
+
     /// What a client's disk has of its machine.
     pub(super) fn kept(&self, who: usize) -> &Kept {
         &self.hubs[who].kept
