@@ -27,6 +27,8 @@ const KEY: &str = "hub.key";
 const MEMBERSHIP: &str = "federation.json";
 const LOCK: &str = "lock";
 const DAY: u64 = 24 * 3600;
+/// The longest that a hub keeps a certificate.
+const RENEWAL: u64 = 30 * DAY;
 /// How long a command waits for another process to let go of the folder.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -190,9 +192,11 @@ impl Membership {
         decode_der(&self.certificate).unwrap_or_default().into()
     }
 
-    /// Whether a third of the certificate's life, or less, is left.
+    /// Whether the certificate is to be renewed: a third of its life, or less, is left. So that a clock that is wrong cannot
+    /// put it off for ever, it is also due after a month by this clock, and if this clock has gone back since.
     pub fn is_due(&self, now: u64) -> bool {
         self.expires.saturating_sub(now) <= self.expires.saturating_sub(self.issued) / 3
+            || now.checked_sub(self.issued).is_none_or(|age| age >= RENEWAL)
     }
 }
 
@@ -304,6 +308,9 @@ mod tests {
         assert_eq!(loaded, kept);
         assert_eq!((loaded.pin(), loaded.certificate().to_vec()), (Some(Digest::of(b"ca")), der));
         assert!(!loaded.is_due(1599) && loaded.is_due(1600) && loaded.is_due(5000));
+        // By a clock that was late when the certificate came, it seems to be good for years.
+        let late = Membership { expires: 100 * RENEWAL, ..loaded.clone() };
+        assert!(!late.is_due(999 + RENEWAL) && late.is_due(1000 + RENEWAL) && late.is_due(999));
         fs::write(dir.path().join(MEMBERSHIP), "{}").unwrap();
         assert!(Membership::load(dir.path()).unwrap_err().to_string().contains("federation.json"));
     }

@@ -24,8 +24,6 @@ use crate::error::{IdentityError, RequestError};
 use crate::files::{self, Access};
 
 const DAY: Seconds = 24 * 3600;
-/// Certificates are valid from a day before they were made, so that a hub's clock may be late.
-const CLOCK_SKEW: Seconds = DAY;
 /// The authority and the server's own certificate outlive the machines: 30 years.
 const AUTHORITY_LIFE: Seconds = 30 * 365 * DAY;
 
@@ -238,7 +236,9 @@ fn common_name(name: &str) -> DistinguishedName {
 
 fn validity(params: &mut CertificateParams, now: Seconds, life: Seconds) {
     let epoch = date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + Duration::from_secs(now.saturating_sub(CLOCK_SKEW));
+    // No key is older than its certificate, so a beginning protects nothing, and a clock that is late would stop at it: that
+    // of a hub without a battery, which wakes up in 1970, or of a server after a repair.
+    params.not_before = epoch;
     params.not_after = epoch + Duration::from_secs(now.saturating_add(life));
 }
 

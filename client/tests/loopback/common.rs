@@ -86,6 +86,10 @@ impl World {
         self.clock.fetch_add(seconds, Ordering::SeqCst);
     }
 
+    pub fn earlier(&self, seconds: u64) {
+        self.clock.fetch_sub(seconds, Ordering::SeqCst);
+    }
+
     /// Opens a federation; a server of this process that has just ended may still be letting go of the store.
     pub fn open(&self, name: &str) -> Federation {
         let began = Instant::now();

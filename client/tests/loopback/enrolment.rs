@@ -6,6 +6,7 @@ use somnus_client::identity::{Folder, IdentityError, Membership};
 use somnus_protocol::token::Token;
 
 const ROUNDS: &str = "min_clients = 9\n";
+const DAY: u64 = 24 * 3600;
 
 fn flat(result: Result<Membership, EnrolError>) -> String {
     match result {
@@ -137,17 +138,48 @@ async fn a_hub_outlives_another_server_at_its_servers_address() {
     server.stop().await;
 }
 
+/// The hub lives today; the server, which is founded then, a day before or after it, or as long after it as a hub is late whose
+/// clock starts in 1970.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_a_day_off_or_starts_in_1970_keeps_nobody_out() {
+    for (before, after) in [(DAY, 0), (0, DAY), (0, 60 * 365 * DAY)] {
+        let world = World::new(ROUNDS);
+        world.later(after);
+        world.earlier(before);
+        world.found("then", &world.dir.path().join("model.safetensors"));
+        let server = world.serve_named("then", false);
+        world.enrol("ann", &server.invite("ann")).await.unwrap();
+        let running = world.run("ann");
+        crate::common::until(|| server.live.running().connected.contains(&id("ann"))).await;
+        running.abort();
+        server.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_wrong_is_called_that() {
     let world = World::new(ROUNDS);
-    // A federation that is founded next year, for a hub that lives today.
-    world.later(400 * 24 * 3600);
-    world.found("later", &world.dir.path().join("model.safetensors"));
-    let server = world.serve_named("later", false);
+    // A server that has ended, for a hub that lives today: 31 years ago.
+    world.earlier(31 * 365 * DAY);
+    world.found("earlier", &world.dir.path().join("model.safetensors"));
+    let server = world.serve_named("earlier", false);
     let error = flat(world.enrol("ann", &server.invite("ann")).await);
     assert!(error.starts_with("this machine's clock is wrong, or the server's is"), "{error}");
     let error = somnus_client::link::LinkError::Clock;
     assert!(error.is_verdict() && !error.is_final());
+    server.stop().await;
+}
+
+/// A server whose clock was set back, as after a change of its battery, does not turn its hubs away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_clock_goes_back_still_knows_its_hubs() {
+    let world = World::new(ROUNDS);
+    let server = world.serve();
+    world.enrol("ann", &server.invite("ann")).await.unwrap();
+    world.earlier(400 * DAY);
+    let running = world.run("ann");
+    crate::common::until(|| server.live.running().connected.contains(&id("ann"))).await;
+    running.abort();
     server.stop().await;
 }
 
