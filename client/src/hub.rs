@@ -20,7 +20,7 @@ use somnus_protocol::token::Close;
 use somnus_protocol::trainer::EvaluateTask;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as Moment, sleep, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
 use crate::cache::Cache;
@@ -224,6 +224,9 @@ impl Driver {
                 message = hear(&mut self.session) => match message {
                     Some(message) => {
                         (self.failures, self.doubted) = (0, None);
+                        if let ToClient::Upload { round, offset } = &message {
+                            info!(%round, offset, "uploading");
+                        }
                         let input = match self.unfit(&message).await {
                             Some(reason) => Input::Unfit(message, reason.to_string()),
                             None => Input::Message(message),
@@ -400,6 +403,11 @@ impl Driver {
     }
 
     fn send(&self, message: ToServer) {
+        match &message {
+            ToServer::Fetch { digest, offset } => debug!(?digest, offset, "asking for a chunk"),
+            ToServer::Part { round, offset, .. } => debug!(%round, offset, "sending a part"),
+            _ => {}
+        }
         if let Some(session) = &self.session {
             session.send(message);
         }

@@ -45,6 +45,8 @@ struct Traffic {
 pub struct Mark {
     received: u64,
     pending: u64,
+    /// Of all kinds, also those that only acknowledge.
+    datagrams: u64,
 }
 
 impl Session {
@@ -79,14 +81,16 @@ impl Session {
         Mark {
             received: self.traffic.received.load(Ordering::Relaxed),
             pending: self.traffic.pending.load(Ordering::Relaxed),
+            datagrams: self.connection.stats().udp_rx.datagrams,
         }
     }
 
-    /// Whether the line is busy: bytes came in since `since`, or ours have not left yet. Patience with a server that
-    /// is silent must not become impatience with a line that is slow.
+    /// Whether the line is busy or dead: bytes came in since `since`, or ours have not left yet, or nothing at all came
+    /// through. Patience with a server that is silent must not become impatience with the line to it: what is said twice on
+    /// one connection arrives twice.
     pub fn is_busy(&self, since: Mark) -> bool {
         let now = self.mark();
-        now.received != since.received || now.pending > 0
+        now.received != since.received || now.pending > 0 || now.datagrams == since.datagrams
     }
 
     /// The certificate, DER, of the authority with this digest, which the server has proven to stand under.
