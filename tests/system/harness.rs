@@ -133,6 +133,11 @@ impl Log {
         Process { child, name: name.to_owned() }
     }
 
+    /// Another one that speaks in this log.
+    pub(crate) fn voice(&self, name: &str) -> Voice {
+        Voice { name: name.to_owned(), sender: self.sender.clone() }
+    }
+
     /// Whether nothing has happened for longer than anything here takes. Reads a line, or waits a moment for one.
     fn quiet(&self) -> bool {
         match self.lines.recv_timeout(Duration::from_millis(100)) {
@@ -175,6 +180,19 @@ impl Log {
     /// What has been read so far.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().expect("no panic").clone()
+    }
+}
+
+/// Says lines in a log.
+pub(crate) struct Voice {
+    name: String,
+    sender: Sender<String>,
+}
+
+impl Voice {
+    pub(crate) fn say(&self, line: &str) {
+        // A test that is over does not listen.
+        let _ = self.sender.send(format!("{}: {line}", self.name));
     }
 }
 

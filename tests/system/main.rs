@@ -3,6 +3,7 @@
 mod crashes;
 mod federation;
 mod harness;
+mod network;
 mod policy;
 mod readme;
 mod refusals;
