@@ -20,7 +20,7 @@ use somnus_protocol::token::Close;
 use somnus_protocol::trainer::EvaluateTask;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as Moment, sleep, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::cache::Cache;
@@ -403,11 +403,6 @@ impl Driver {
     }
 
     fn send(&self, message: ToServer) {
-        match &message {
-            ToServer::Fetch { digest, offset } => debug!(?digest, offset, "asking for a chunk"),
-            ToServer::Part { round, offset, .. } => debug!(%round, offset, "sending a part"),
-            _ => {}
-        }
         if let Some(session) = &self.session {
             session.send(message);
         }

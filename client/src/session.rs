@@ -12,7 +12,7 @@ use somnus_protocol::message::{ToClient, ToServer};
 use somnus_protocol::token::{Close, StreamKind};
 use somnus_protocol::wire::encode;
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::frame::{self, FrameError};
 use crate::link::{LinkError, Purpose, close, explain};
@@ -71,6 +71,11 @@ impl Session {
     /// Queues a message. An update waits as slices of one buffer, so the queue needs no bound of its own: the
     /// participant says a bounded number of things for each thing that it hears.
     pub fn send(&self, message: ToServer) {
+        match &message {
+            ToServer::Fetch { digest, offset } => debug!(?digest, offset, "asking for a chunk"),
+            ToServer::Part { round, offset, .. } => debug!(%round, offset, "sending a part"),
+            _ => {}
+        }
         self.traffic.pending.fetch_add(1, Ordering::Relaxed);
         // A connection that is gone is noticed at the inbox.
         let _ = self.outbox.send(message);
