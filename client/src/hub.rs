@@ -30,6 +30,7 @@ use crate::enrol::{EnrolError, renew};
 use crate::files::{self, FileError};
 use crate::hands::{About, Hands};
 use crate::identity::{Folder, IdentityError, Membership, now};
+use crate::limits::misfit::Misfit;
 use crate::limits::watch::Change;
 use crate::limits::{MISFIT, Reason, Watch, disk, memory};
 use crate::link::{LinkError, Purpose, connect};
@@ -120,7 +121,7 @@ struct Driver {
     mark: Mark,
     failures: u32,
     /// Until when this hub stays away, because the work does not fit.
-    misfit: Option<Moment>,
+    misfit: Option<(Moment, Reason)>,
     /// The last verdict that was told and not believed.
     doubted: Option<LinkError>,
     finished: Option<Version>,
@@ -191,6 +192,7 @@ impl Driver {
         let mut attempt: Option<Attempt> = None;
         let mut age = tokio::time::interval(CERTIFICATE);
         let mut looks = tokio::time::interval(self.hub.watch.every());
+        Misfit::forget(self.hub.folder.path());
         self.look();
         loop {
             if let Some(error) = self.broken.take() {
@@ -244,7 +246,7 @@ impl Driver {
                 },
                 Some(result) = results.recv() => {
                     if let Some(reason) = self.hub.watch.verdict().take_misfit() {
-                        self.misfit(&reason);
+                        self.misfit(reason).await;
                     }
                     self.step(Input::Finished(result)).await;
                 }
@@ -331,17 +333,15 @@ impl Driver {
     /// Whether this hub is to be away: it could do nothing that the server may ask for, and a round that it left would not
     /// notice. Only to renew its certificate it comes in spite of that.
     fn stays_away(&self) -> bool {
-        let misfit = self.misfit.is_some_and(|until| Moment::now() < until);
-        let bound = misfit || self.hub.watch.verdict().binds().is_some();
-        bound && self.participant.is_idle() && !self.hub.membership.is_due(now())
+        self.bound().is_some() && self.participant.is_idle() && !self.hub.membership.is_due(now())
     }
 
     /// Hangs up, so that the server counts on others.
     async fn leave(&mut self) {
         if let Some(session) = self.session.take() {
-            let reason = self.hub.watch.verdict().binds();
-            let reason = reason.map_or_else(|| "the work does not fit".into(), |reason| reason.to_string());
-            info!(reason, "away until that is over");
+            if let Some(reason) = self.bound() {
+                info!(%reason, "away until that is over");
+            }
             tokio::spawn(session.end());
             self.step(Input::Disconnected).await;
         }
@@ -374,13 +374,24 @@ impl Driver {
             fits = self.disk(room.await).await.unwrap_or(Ok(()));
         }
         let reason = fits.err()?;
-        self.misfit(&reason);
+        self.misfit(reason.clone()).await;
         Some(reason)
     }
 
-    fn misfit(&mut self, reason: &Reason) {
+    async fn misfit(&mut self, reason: Reason) {
         warn!(%reason, minutes = MISFIT.as_secs() / 60, "the work does not fit; this hub stays away for a while");
-        self.misfit = Some(Moment::now() + MISFIT);
+        self.misfit = Some((Moment::now() + MISFIT, reason.clone()));
+        let (folder, until) = (self.hub.folder.path().to_owned(), now() + MISFIT.as_secs());
+        let kept = self.blocking(move |_| Misfit::keep(&folder, &reason, until)).await;
+        if let Err(error) = kept {
+            warn!(%error, "`status` does not know of it");
+        }
+    }
+
+    /// What keeps this hub from work for now.
+    fn bound(&self) -> Option<Reason> {
+        let misfit = self.misfit.as_ref().filter(|(until, _)| Moment::now() < *until);
+        misfit.map(|(_, reason)| reason.clone()).or_else(|| self.hub.watch.verdict().binds())
     }
 
     /// What a secret is used for, or what an update leaves behind, could not be written down: nothing that follows may leave. The hub forgets what

@@ -7,6 +7,7 @@
 //! DIR/cache/           models, by digest
 //! DIR/memory           what rounds leave behind for later ones, and never sent
 //! DIR/secrets          what the open round's masks are made of
+//! DIR/misfit.json      work that did not fit into the limits, until when
 //! DIR/report/          the last evaluation report
 //! ```
 

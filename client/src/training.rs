@@ -260,6 +260,7 @@ mod tests {
     use somnus_signals::synthetic::{SyntheticConfig, recordings};
 
     use super::*;
+    use crate::limits::{Limits, MIB, Reason, Verdict};
 
     fn folder(people: usize) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -315,6 +316,61 @@ mod tests {
             );
             assert_eq!(statistics.tib, f64::from(judged) / 2.0);
         }
+    }
+
+    #[test]
+    fn what_work_takes_is_known_before_it_begins() {
+        let dir = folder(1);
+        let foundation = Bytes::from_static(include_bytes!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../models/somnus-base.safetensors"
+        )));
+        let under = |memory| {
+            let verdict = Verdict::default();
+            let limits = Limits { memory: Some(memory * MIB), ..Limits::default() };
+            let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap();
+            (hub.under(Brake::new(verdict.clone(), &limits)), verdict)
+        };
+        let plan = TrainPlan { trainable: TrainableSet::Full, ..TrainPlan::default() };
+        let begins = |memory| {
+            let (hub, verdict) = under(memory);
+            let begun = hub.begin(&foundation, foundation.len() + 182_544, Some(&plan));
+            assert_eq!(begun.is_err(), verdict.take_misfit().is_some());
+            begun
+        };
+        // Resident at most in a federation of real processes on x86-64: 26 to 27 MiB. Twice that is no estimate any more.
+        let error = begins(27).unwrap_err().to_string();
+        assert!(error.starts_with("this training takes about "), "{error}");
+        assert!(error.ends_with(" MiB, and `memory_mib = 27`"), "{error}");
+        assert_eq!(begins(54), Ok(()));
+    }
+
+    #[test]
+    fn a_limit_that_binds_keeps_it_from_training_and_evaluating() {
+        let dir = folder(1);
+        let verdict = Verdict::default();
+        let brake = Brake::new(verdict.clone(), &Limits::default());
+        let hub =
+            HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap().under(brake);
+        let (foundation, weights) = model();
+        let plan = TrainPlan { steps: 1, ..TrainPlan::default() };
+        let train = TrainTask {
+            plan: plan.clone(),
+            foundation: foundation.clone(),
+            weights: weights.clone(),
+            ..TrainTask::default()
+        };
+        let task = EvaluateTask { version: Version(1), plan, foundation, weights, memory: None };
+        let about = About { federation: "night".into(), client: "ann".parse().unwrap() };
+        verdict.set(Some(Reason::OnBattery));
+        let why = Reason::OnBattery.to_string();
+        assert_eq!(hub.train(&train).unwrap_err().to_string(), why);
+        assert_eq!(hub.evaluate(&task).unwrap_err().to_string(), why);
+        assert_eq!(hub.report(&task, &about).unwrap_err().to_string(), why);
+        verdict.set(None);
+        assert!(
+            hub.train(&train).is_ok() && hub.evaluate(&task).is_ok() && hub.report(&task, &about).is_ok()
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! - **How fast** ([`cpu`]): a share of one processor, and a priority. Nobody is told.
 //!
 //! [`config`]: the checked table; [`reason`]: why not, in one sentence that the server gets to see too; [`watch`]: all guards
-//! and the last word; [`status`]: for people.
+//! and the last word; [`misfit`], [`status`]: for people.
 //!
 //! Everything decides on what it is given: the hour comes with the call, and sensors are files below [`guard::Machine`].
 
@@ -26,6 +26,7 @@ pub mod guard;
 pub mod heat;
 pub mod idle;
 pub mod memory;
+pub mod misfit;
 pub mod power;
 pub mod reason;
 pub mod status;

@@ -62,6 +62,19 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The key of `[limits]` that says so.
+    pub fn limit(&self) -> &'static str {
+        match self {
+            Self::Hour { .. } => "train_between",
+            Self::OnBattery => "on_mains",
+            Self::Battery { .. } => "battery_percent",
+            Self::Hot { .. } => "celsius",
+            Self::Busy { .. } => "when_idle",
+            Self::Memory { .. } => "memory_mib",
+            Self::Disk { .. } => "disk_mib",
+        }
+    }
+
     /// Whether it passes by itself within minutes: worth waiting for in the middle of a training.
     pub fn passes(&self) -> bool {
         matches!(self, Self::Hot { .. } | Self::Busy { .. })
@@ -103,6 +116,7 @@ mod tests {
         ];
         for (reason, text) in reasons {
             assert_eq!(reason.to_string(), text);
+            assert!(text.contains(&format!("`{} = ", reason.limit())), "{text}");
             assert!(text.len() <= REASON, "{text}");
         }
     }

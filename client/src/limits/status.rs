@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::config::Limits;
 use super::cpu::Share;
 use super::guard::{Machine, guards};
+use super::misfit::Misfit;
 use super::{MIB, disk};
 
 /// One limit that is set.
@@ -42,7 +43,11 @@ pub fn standing(limits: &Limits, machine: &Machine, folder: &Path, now: u64) -> 
         let refuses = look.verdict.err().map(|reason| reason.to_string());
         all.push(Standing { limit, set, now: Some(look.reading), refuses });
     }
-    let mut add = |limit, set: String, now| all.push(Standing { limit, set, now, refuses: None });
+    let misfit = Misfit::load(folder, now);
+    let mut add = |limit, set: String, now| {
+        let refuses = misfit.as_ref().filter(|misfit| misfit.limit == limit).map(|misfit| misfit.why.clone());
+        all.push(Standing { limit, set, now, refuses });
+    };
     if let Some(bytes) = limits.memory {
         add("memory_mib", (bytes / MIB).to_string(), None);
     }

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use somnus_client::config::ClientConfig;
 use somnus_client::hands::{About, Hands};
 use somnus_client::hub::Ending;
+use somnus_client::identity::now;
+use somnus_client::limits::status::standing;
 use somnus_client::limits::{Machine, Watch};
 use somnus_protocol::ids::Version;
 use somnus_protocol::record::RoundRecord;
@@ -129,6 +132,10 @@ async fn work_that_does_not_fit_is_declined_once_and_the_reason_is_told() {
             assert_eq!(hub.await.unwrap().unwrap(), Ending::Finished(Version(4)));
         }
         let records = records(&world, server).await;
+        // Its owner is told as well, by another process.
+        let shown = ClientConfig::parse(&format!("[limits]\n{limits}")).unwrap().limits;
+        let shown = standing(&shown, &world.machine("eve"), &world.hub("eve"), now());
+        assert_eq!(shown[0].refuses.as_deref(), Some(reason));
         eve.abort();
         assert_eq!(records[0].dropped.get(&id("eve")).map(String::as_str), Some(reason));
         for record in &records[1..] {
