@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use somnus_protocol::ids::ClientId;
+use somnus_service::Supervisor;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -126,6 +127,7 @@ impl Cli {
                 let hands = HubNights::load(&data, person.as_deref(), &config.data, config.role)?;
                 let hands = Arc::new(hands.under(brake));
                 let hub = Hub { folder, config, membership, hands, watch, until_finished };
+                let supervisor = Supervisor::from_env();
                 let ending = wait(async {
                     let mut interrupt = signal(SignalKind::interrupt())?;
                     let mut terminate = signal(SignalKind::terminate())?;
@@ -134,8 +136,10 @@ impl Cli {
                             _ = interrupt.recv() => info!("interrupted"),
                             _ = terminate.recv() => info!("terminated"),
                         }
+                        supervisor.stopping();
                     };
-                    anyhow::Ok(hub.run(stop).await?)
+                    supervisor.ready();
+                    anyhow::Ok(supervisor.watched(hub.run(stop)).await?)
                 })?;
                 match ending {
                     Ending::Stopped => say("stopped"),

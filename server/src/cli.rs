@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use somnus_protocol::ids::{ClientId, Version};
+use somnus_service::Supervisor;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -231,6 +232,7 @@ impl Place {
 fn serve(dir: &Path, until_finished: bool) -> anyhow::Result<()> {
     let federation = open_to_serve(dir, &WallClock::system())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
+    let supervisor = Supervisor::from_env();
     let ending = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -241,8 +243,10 @@ fn serve(dir: &Path, until_finished: bool) -> anyhow::Result<()> {
                 _ = interrupt.recv() => info!("interrupted"),
                 _ = terminate.recv() => info!("terminated"),
             }
+            supervisor.stopping();
         };
-        anyhow::Ok(server.run(stop).await?)
+        supervisor.ready();
+        anyhow::Ok(supervisor.watched(server.run(stop)).await?)
     })?;
     match ending {
         Ending::Stopped => say("stopped"),

@@ -34,6 +34,11 @@ fn binaries() -> &'static Path {
     })
 }
 
+/// The folder that everything is built in.
+pub(crate) fn target() -> &'static Path {
+    binaries().parent().expect("a target folder")
+}
+
 pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(binaries().join(name));
     command.env("RUST_LOG", "info").env("RAYON_NUM_THREADS", "1").stdin(Stdio::null());
@@ -319,14 +324,22 @@ impl Place {
 
     pub(crate) fn enrol_everybody(&self) -> Vec<String> {
         let people = self.people();
-        for name in &people {
-            // A hub that notices soon that its server is gone; the defaults are kinder to home routers.
-            std::fs::create_dir_all(self.hub(name)).expect("a folder");
-            std::fs::write(self.hub(name).join("client.toml"), BRISK).expect("written");
+        self.enrol(&people);
+        people
+    }
+
+    pub(crate) fn enrol(&self, people: &[String]) {
+        for name in people {
+            self.prepare(name);
             let token = self.invite(name);
             good(&mut self.enrolling(name, &token));
         }
-        people
+    }
+
+    /// A folder for a hub that notices soon that its server is gone; the defaults are kinder to home routers.
+    pub(crate) fn prepare(&self, name: &str) {
+        std::fs::create_dir_all(self.hub(name)).expect("a folder");
+        std::fs::write(self.hub(name).join("client.toml"), BRISK).expect("written");
     }
 
     /// The command of a hub with the nights of its namesake.

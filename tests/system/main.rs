@@ -1,5 +1,6 @@
 //! System tests: real processes, real files, real refusals.
 
+mod arm;
 mod crashes;
 mod federation;
 mod harness;
@@ -7,3 +8,4 @@ mod network;
 mod policy;
 mod readme;
 mod refusals;
+mod service;

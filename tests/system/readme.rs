@@ -48,7 +48,16 @@ fn the_federation_of_real_processes_works_as_written() {
 #[test]
 fn every_path_that_the_documents_link_to_exists() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    for page in ["README.md", "CONTRIBUTING.md", "docs/operate.md", "docs/protocol.md", "docs/security.md"] {
+    let pages = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/deploy.md",
+        "docs/operate.md",
+        "docs/privacy.md",
+        "docs/protocol.md",
+        "docs/security.md",
+    ];
+    for page in pages {
         let text = std::fs::read_to_string(root.join(page)).expect("a page");
         let folder = root.join(page).parent().expect("a folder").to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
