@@ -24,8 +24,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # What is the same for all machines.
-cargo build --release --locked --quiet -p somnus-client -p somnus-server
-cargo run --release --locked --quiet -p somnus-client --example pages -- "$work/pages"
+cargo build --release --locked --quiet --workspace --bins --examples
+"$built/examples/pages" "$work/pages"
 gzip -9n "$work"/pages/man/man1/*.1
 
 # The files of one program under a prefix: put PROGRAM FROM PREFIX

@@ -1,6 +1,6 @@
 //! Writes what comes with both programs besides themselves, from their command lines: manual pages and completions.
 //!
-//! `cargo run --release -p somnus-client --example pages -- FOLDER` makes `FOLDER/man/man1`, and below `bash-completion`,
+//! `cargo run --release --example pages -- FOLDER` makes `FOLDER/man/man1`, and below `bash-completion`,
 //! `zsh` and `fish` the places in which these shells look under `share`.
 
 use std::path::{Path, PathBuf};

@@ -81,44 +81,44 @@ fn ear(name: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
 mod tests {
     use super::*;
 
-    /// What the manager has heard by now.
-    fn heard(manager: &UnixDatagram) -> Vec<String> {
-        manager.set_nonblocking(true).unwrap();
-        let mut buffer = [0; 64];
-        std::iter::from_fn(|| manager.recv(&mut buffer).ok().map(|n| buffer[..n].to_vec()))
-            .map(|bytes| String::from_utf8(bytes).unwrap())
-            .collect()
-    }
-
     fn supervisor(name: &[u8], patience: Option<Duration>) -> Supervisor {
         Supervisor { manager: Some(ear(name).unwrap()), patience }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_service_that_works_gives_two_signs_of_life_in_the_managers_patience() {
+    async fn hears(manager: &tokio::net::UnixDatagram) -> String {
+        let mut buffer = [0; 64];
+        let length = manager.recv(&mut buffer).await.unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_service_gives_signs_of_life_while_it_works() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
-        let manager = UnixDatagram::bind(&path).unwrap();
-        let supervisor = supervisor(path.as_os_str().as_bytes(), Some(Duration::from_secs(20)));
+        let manager = tokio::net::UnixDatagram::bind(&path).unwrap();
+        let supervisor = supervisor(path.as_os_str().as_bytes(), Some(Duration::from_millis(2)));
         supervisor.ready();
+        // Work that is not done before the manager has heard this.
         let work = async {
-            tokio::time::sleep(Duration::from_secs(35)).await;
-            supervisor.stopping();
+            for expected in ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"] {
+                assert_eq!(hears(&manager).await, expected);
+            }
             7
         };
         assert_eq!(supervisor.watched(work).await, 7);
-        let beat = "WATCHDOG=1";
-        assert_eq!(heard(&manager), ["READY=1", beat, beat, beat, beat, "STOPPING=1"]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn nobody_who_does_not_watch_is_told_of_life() {
+    #[tokio::test]
+    async fn a_manager_without_a_watchdog_hears_of_beginning_and_end_alone() {
         let name = format!("somnus-service-{}", std::process::id());
         let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let manager = tokio::net::UnixDatagram::from_std(manager).unwrap();
         let supervisor = supervisor(format!("@{name}").as_bytes(), None);
-        supervisor.watched(tokio::time::sleep(Duration::from_secs(3600))).await;
         supervisor.ready();
-        assert_eq!(heard(&manager), ["READY=1"]);
+        supervisor.watched(tokio::task::yield_now()).await;
+        supervisor.stopping();
+        assert_eq!([hears(&manager).await, hears(&manager).await], ["READY=1", "STOPPING=1"]);
     }
 
     #[test]
