@@ -48,9 +48,10 @@ struct StoreConfig {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections held at a time. Default 1024.
+    /// Connections of hubs held at a time. Default 1024.
     pub connections: u32,
-    /// Handshakes in progress at a time; half of it makes new peers prove their address first. Default 128.
+    /// Handshakes in progress at a time, a quarter of them from one address; half of it makes new peers prove their address
+    /// first. Default 128.
     pub handshakes: u32,
     /// Messages that may wait for one client before its connection is dropped. Default 64.
     pub outbound_messages: u32,

@@ -1,9 +1,8 @@
 //! One connection: who it is, what it may do, and the two tasks that carry its frames.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream, VarInt};
@@ -15,27 +14,52 @@ use somnus_protocol::token::{
     CertificateReply, CertificateRequest, Close, MAX_CERTIFICATE_FRAME, StreamKind, decode_der, encode_der,
 };
 use somnus_protocol::wire::encode;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use crate::admission::Visit;
 use crate::error::RequestError;
 use crate::federation::Federation;
 use crate::frame::{self, FrameError};
 use crate::outbox::Outbox;
-use crate::registry::{Issued, Member, Peer};
+use crate::registry::{Invited, Issued, Member, Peer};
+use crate::seats::{Seats, Taken};
 use crate::verifier::Gate;
 
-/// A handshake takes no longer.
-const HANDSHAKE: Duration = Duration::from_secs(15);
-/// An invited hub says what it wants, and a certificate request is complete, within this time.
-const CERTIFICATE: Duration = Duration::from_secs(30);
-/// An enrolled client opens its first stream within this time.
-const STREAM: Duration = Duration::from_secs(30);
 /// Connections that one hub may have: the one that counts, and the one that is about to replace it.
 const CONNECTIONS: u32 = 2;
-/// A peer that was told everything may take this long to hang up.
-const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long a peer may take. The defaults suit the worst networks that a hub lives on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// For the whole handshake. Default 15 s.
+    pub handshake: Duration,
+    /// To say what a connection and what a stream is for. Default 30 s.
+    pub purpose: Duration,
+    /// For a certificate's request and reply. Default 30 s.
+    pub certificate: Duration,
+    /// For the next 16 KiB of a frame that has begun, or the rest of it. Default 60 s.
+    pub frame: Duration,
+    /// To hang up when everything is said. Default 5 s.
+    pub goodbye: Duration,
+    /// For which a handshake that came to nothing still counts against its address. Default 3 s, which is as long as QUIC
+    /// remembers such a connection (RFC 9000 section 10.2).
+    pub failure: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(15),
+            purpose: Duration::from_secs(30),
+            certificate: Duration::from_secs(30),
+            frame: Duration::from_secs(60),
+            goodbye: Duration::from_secs(5),
+            failure: Duration::from_secs(3),
+        }
+    }
+}
 
 /// What connections tell the driver.
 pub enum FromPeer {
@@ -76,93 +100,57 @@ pub struct Hall {
     pub gate: Arc<Gate>,
     /// To the driver.
     pub driver: mpsc::Sender<FromPeer>,
+    /// How long they may take.
+    patience: Patience,
     serial: AtomicU64,
-    seats: Seats,
-}
-
-/// How many connections each hub has, by its key: a hub that lost its name cannot crowd out the one that has it now.
-#[derive(Clone, Default)]
-struct Seats(Arc<Mutex<BTreeMap<Digest, u32>>>);
-
-/// One of them, until it is dropped.
-struct Seat {
-    seats: Seats,
-    key: Digest,
-}
-
-impl Seats {
-    fn take(&self, key: Digest) -> Option<Seat> {
-        let mut taken = self.lock();
-        let count = taken.entry(key).or_default();
-        if *count >= CONNECTIONS {
-            return None;
-        }
-        *count += 1;
-        Some(Seat { seats: self.clone(), key })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.seats.lock();
-        let left = taken.get(&self.key).map_or(0, |count| count.saturating_sub(1));
-        if left == 0 {
-            taken.remove(&self.key);
-        } else {
-            taken.insert(self.key, left);
-        }
-    }
+    /// By its key: a hub that lost its name cannot crowd out the one that has it now.
+    seats: Seats<Digest>,
 }
 
 impl Hall {
     /// A hall whose news go to `driver`.
-    pub fn new(federation: Arc<Federation>, gate: Arc<Gate>, driver: mpsc::Sender<FromPeer>) -> Self {
-        Self { federation, gate, driver, serial: AtomicU64::new(0), seats: Seats::default() }
+    pub fn new(
+        federation: Arc<Federation>,
+        gate: Arc<Gate>,
+        driver: mpsc::Sender<FromPeer>,
+        patience: Patience,
+    ) -> Self {
+        let seats = Seats::new(CONNECTIONS, federation.config.limits.connections as usize);
+        Self { federation, gate, driver, patience, serial: AtomicU64::new(0), seats }
     }
 
-    /// Serves one peer to its end. The permit is for the handshake, and for everything of a peer that is not enrolled.
-    pub async fn receive(self: Arc<Self>, incoming: Incoming, permit: OwnedSemaphorePermit) {
+    /// Connections of enrolled hubs.
+    pub fn held(&self) -> usize {
+        self.seats.taken()
+    }
+
+    /// Serves one peer to its end. The visit is for the handshake, and for everything of a peer that is not enrolled.
+    pub async fn receive(self: Arc<Self>, incoming: Incoming, visit: Visit) {
         let address = incoming.remote_address();
-        let connection = match timeout(HANDSHAKE, async { incoming.accept()?.await }).await {
+        let connection = match timeout(self.patience.handshake, async { incoming.accept()?.await }).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return self.handshake_failed(address, &error).await,
-            Err(_) => return debug!(%address, "a handshake took too long"),
+            Ok(Err(error)) => {
+                self.handshake_failed(address, &error).await;
+                return visit.linger(self.patience.failure).await;
+            }
+            Err(_) => {
+                debug!(%address, "a handshake took too long");
+                return visit.linger(self.patience.failure).await;
+            }
         };
         match self.identify(&connection) {
             Ok(Peer::Enrolled(member)) => {
-                drop(permit);
+                drop(visit);
                 match self.seats.take(member.key()) {
-                    Some(_seat) => self.enrolled(connection, member).await,
-                    None => close(&connection, Close::Full, "this hub has as many connections as it may"),
-                }
-            }
-            Ok(Peer::Invited(invited)) => {
-                let name = invited.name().to_string();
-                let (hall, wire) = (Arc::clone(&self), connection.clone());
-                let served = timeout(CERTIFICATE, async move {
-                    let (send, mut receive) = wire.accept_bi().await?;
-                    if stream_kind(&mut receive).await != Some(StreamKind::Certificate) {
-                        close(&wire, Close::NotAllowed, "an invited hub can only enrol");
-                        return Ok(());
+                    Ok(_seat) => self.enrolled(connection, member).await,
+                    Err(Taken::Each) => {
+                        close(&connection, Close::Full, "this hub has as many connections as it may");
                     }
-                    let federation = Arc::clone(&hall.federation);
-                    let issue =
-                        move |csr: &[u8]| federation.registry.enrol(&invited, csr, federation.clock.now());
-                    hall.certificate(send, receive, invited_name(&name), issue).await;
-                    Ok::<(), ConnectionError>(())
-                })
-                .await;
-                if served.is_err() {
-                    close(&connection, Close::NotAllowed, "an invited hub has to enrol");
+                    Err(Taken::All) => close(&connection, Close::Full, "as many hubs as may are connected"),
                 }
-                // The reply is on its way; the hub hangs up when it has it.
-                let _ = timeout(GOODBYE, connection.closed()).await;
-                close(&connection, Close::Done, "");
             }
+            // A rare guest: its future would make that of every member larger.
+            Ok(Peer::Invited(invited)) => Box::pin(self.invited(connection, invited)).await,
             Err(why) => {
                 close(&connection, Close::Revoked, &why);
                 self.refused(&address.to_string(), &why).await;
@@ -180,6 +168,29 @@ impl Hall {
         self.gate.judge(leaf, others, now).map_err(|refusal| refusal.to_string())
     }
 
+    /// Enrols a hub that was invited, which is all that it may do here.
+    async fn invited(self: &Arc<Self>, connection: Connection, invited: Invited) {
+        let name = format!("{} (invited)", invited.name());
+        let served = timeout(self.patience.certificate, async {
+            let (send, mut receive) = connection.accept_bi().await?;
+            if stream_kind(&mut receive).await != Some(StreamKind::Certificate) {
+                close(&connection, Close::NotAllowed, "an invited hub can only enrol");
+                return Ok(());
+            }
+            let federation = Arc::clone(&self.federation);
+            let issue = move |csr: &[u8]| federation.registry.enrol(&invited, csr, federation.clock.now());
+            self.certificate(send, receive, name, issue).await;
+            Ok::<(), ConnectionError>(())
+        })
+        .await;
+        if served.is_err() {
+            close(&connection, Close::NotAllowed, "an invited hub has to enrol");
+        }
+        // The reply is on its way; the hub hangs up when it has it.
+        let _ = timeout(self.patience.goodbye, connection.closed()).await;
+        close(&connection, Close::Done, "");
+    }
+
     async fn enrolled(self: &Arc<Self>, connection: Connection, member: Member) {
         let client = member.name().clone();
         let mut has_stream = false;
@@ -187,7 +198,7 @@ impl Hall {
             let opened = if has_stream {
                 Ok(connection.accept_bi().await)
             } else {
-                timeout(STREAM, connection.accept_bi()).await
+                timeout(self.patience.purpose, connection.accept_bi()).await
             };
             let (send, mut receive) = match opened {
                 Ok(Ok(streams)) => streams,
@@ -200,7 +211,7 @@ impl Hall {
                     );
                 }
             };
-            match timeout(CERTIFICATE, stream_kind(&mut receive)).await.ok().flatten() {
+            match timeout(self.patience.purpose, stream_kind(&mut receive)).await.ok().flatten() {
                 Some(StreamKind::Federation) if !has_stream => {
                     has_stream = true;
                     let (hall, connection, member) = (Arc::clone(self), connection.clone(), member.clone());
@@ -213,7 +224,8 @@ impl Hall {
                         move |csr: &[u8]| federation.registry.renew(&member, csr, federation.clock.now());
                     let name = client.to_string();
                     tokio::spawn(async move {
-                        let _ = timeout(CERTIFICATE, hall.certificate(send, receive, name, issue)).await;
+                        let asked = hall.certificate(send, receive, name, issue);
+                        let _ = timeout(hall.patience.certificate, asked).await;
                     });
                 }
                 _ => {
@@ -255,7 +267,7 @@ impl Hall {
             }
         });
         let ended = loop {
-            match frame::read::<ToServer>(&mut receive).await {
+            match frame::read::<ToServer>(&mut receive, self.patience.frame).await {
                 Ok(Some(message)) => {
                     if self.driver.send(FromPeer::Said(client.clone(), serial, message)).await.is_err() {
                         break Ok(());
@@ -277,9 +289,10 @@ impl Hall {
                 close(&connection, code, &fault.to_string());
                 self.refused(client.as_str(), &fault.to_string()).await;
             }
-            Err(torn @ FrameError::Torn) => {
-                close(&connection, Close::Malformed, &torn.to_string());
-                self.refused(client.as_str(), &torn.to_string()).await;
+            Err(error @ (FrameError::Torn | FrameError::Slow)) => {
+                let code = if matches!(error, FrameError::Slow) { Close::TooSlow } else { Close::Malformed };
+                close(&connection, code, &error.to_string());
+                self.refused(client.as_str(), &error.to_string()).await;
             }
         }
         outbox.close();
@@ -356,10 +369,6 @@ pub fn refuse(federation: &Federation, peer: &str, why: &str) {
         Ok(false) => debug!(peer, why, "refused"),
         Err(error) => warn!(peer, why, %error, "refused, and the audit log cannot be written"),
     }
-}
-
-fn invited_name(name: &str) -> String {
-    format!("{name} (invited)")
 }
 
 fn csr(bytes: &[u8]) -> Result<Vec<u8>, RequestError> {

@@ -21,9 +21,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant as Moment, sleep_until, timeout};
 use tracing::{info, warn};
 
+use crate::admission::admit;
 use crate::audit::AuditEvent;
 use crate::ca::ServerIdentity;
-use crate::connection::{FromPeer, Hall, Link, refuse};
+use crate::connection::{FromPeer, Hall, Link, Patience, refuse};
 use crate::control::Control;
 use crate::endpoint;
 use crate::error::StoreError;
@@ -150,7 +151,7 @@ impl Server {
         let Self { federation, endpoint, gate, control, live, revoked, coordinator, until_finished } = self;
         let (to_driver, mut inbox) = mpsc::channel(INBOX);
         let (jobs, results) = mpsc::unbounded_channel();
-        let hall = Arc::new(Hall::new(Arc::clone(&federation), gate, to_driver));
+        let hall = Arc::new(Hall::new(Arc::clone(&federation), gate, to_driver, Patience::default()));
         let mut driver = Driver {
             federation: Arc::clone(&federation),
             live: Arc::clone(&live),
@@ -177,30 +178,6 @@ impl Server {
         drop((hall, driver));
         let _ = timeout(LAST_PACKETS, async { while inbox.recv().await.is_some() {} }).await;
         ending
-    }
-}
-
-/// Lets peers in as far as the limits allow.
-async fn admit(endpoint: &Endpoint, hall: &Arc<Hall>) {
-    let limits = hall.federation.config.limits;
-    let handshakes = Arc::new(Semaphore::new(limits.handshakes as usize));
-    while let Some(incoming) = endpoint.accept().await {
-        if endpoint.open_connections() >= limits.connections as usize {
-            incoming.refuse();
-            continue;
-        }
-        let busy = handshakes.available_permits() < limits.handshakes as usize / 2;
-        if busy && !incoming.remote_address_validated() && incoming.may_retry() {
-            // A peer that lies about its address never comes back from this.
-            let _ = incoming.retry();
-            continue;
-        }
-        let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-            incoming.refuse();
-            continue;
-        };
-        let hall = Arc::clone(hall);
-        tokio::spawn(async move { hall.receive(incoming, permit).await });
     }
 }
 

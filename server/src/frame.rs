@@ -1,10 +1,13 @@
 //! Frames from a QUIC stream: bounded before they are read, decoded once they are whole.
 
+use std::time::Duration;
+
 use quinn::{ReadError, ReadExactError, RecvStream};
 use serde::de::DeserializeOwned;
 use somnus_protocol::fault::Fault;
 use somnus_protocol::wire::{HEADER, body_len, decode};
 use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 
 /// Memory for a frame is taken in steps of this size as its bytes arrive, whatever its header promises.
 const STEP: usize = 16 * 1024;
@@ -18,35 +21,49 @@ pub enum FrameError {
     /// The stream ended inside of a frame.
     #[error("torn frame: the stream ended inside of it")]
     Torn,
+    /// It trickles in.
+    #[error("slow frame: no {STEP} bytes more of it came in time")]
+    Slow,
     /// The connection is gone.
     #[error(transparent)]
     Gone(#[from] ReadError),
 }
 
-/// The next message; `None` if the stream ended between two frames.
+/// The next message; `None` if the stream ended between two frames. A frame may come at any time; once it has begun, each
+/// [`STEP`] of it has to come within `patience`.
 ///
 /// # Errors
 /// [`FrameError`]; the stream is of no use after it.
-pub async fn read<T: DeserializeOwned>(stream: &mut RecvStream) -> Result<Option<T>, FrameError> {
+pub async fn read<T: DeserializeOwned>(
+    stream: &mut RecvStream,
+    patience: Duration,
+) -> Result<Option<T>, FrameError> {
     let mut header = [0; HEADER];
-    match stream.read_exact(&mut header).await {
-        Ok(()) => {}
-        Err(ReadExactError::FinishedEarly(0)) => return Ok(None),
-        Err(ReadExactError::FinishedEarly(_)) => return Err(FrameError::Torn),
-        Err(ReadExactError::ReadError(error)) => return Err(error.into()),
+    let (first, rest) = header.split_at_mut(1);
+    if stream.read(first).await?.is_none() {
+        return Ok(None);
     }
+    timeout(patience, stream.read_exact(rest)).await.map_err(|_| FrameError::Slow)?.map_err(exact)?;
     let len = body_len(header)?;
     let mut body = Vec::with_capacity(len.min(STEP));
     while body.len() < len {
         let want = (len - body.len()).min(STEP) as u64;
         let before = body.len();
-        match (&mut *stream).take(want).read_to_end(&mut body).await {
+        let mut step = (&mut *stream).take(want);
+        match timeout(patience, step.read_to_end(&mut body)).await.map_err(|_| FrameError::Slow)? {
             Ok(_) if body.len() == before => return Err(FrameError::Torn),
             Ok(_) => {}
             Err(error) => return Err(gone(error)),
         }
     }
     Ok(Some(decode(&body)?))
+}
+
+fn exact(error: ReadExactError) -> FrameError {
+    match error {
+        ReadExactError::FinishedEarly(_) => FrameError::Torn,
+        ReadExactError::ReadError(error) => error.into(),
+    }
 }
 
 /// quinn puts its own error into the I/O error.

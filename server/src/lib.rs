@@ -7,12 +7,14 @@
 //!   [`backup`];
 //! - [`ca`]: keys and certificates; [`roster`]: its lines and invitations; [`registry`]: all of them; [`verifier`]: who gets
 //!   through the handshake;
-//! - [`endpoint`]: QUIC; [`connection`], [`frame`], [`outbox`]: one peer;
+//! - [`endpoint`]: QUIC; [`admission`]: who may begin a handshake; [`seats`]: how many of something each may have;
+//!   [`connection`], [`frame`], [`outbox`]: one peer;
 //! - [`driver`]: the loop around the coordinator; [`live`]: what it tells of itself;
 //! - [`privacy`]: the ledger's records, and what noise a guarantee needs; [`score`]: what evaluations come to;
 //! - [`admin`]: what operators ask; [`control`]: how they ask a running server; [`cli`]: the commands.
 
 pub mod admin;
+pub mod admission;
 pub mod audit;
 pub mod backup;
 pub mod ca;
@@ -35,5 +37,6 @@ pub mod registry;
 pub mod roll;
 pub mod roster;
 pub mod score;
+pub mod seats;
 pub mod store;
 pub mod verifier;

@@ -183,6 +183,11 @@ pub enum BenchCommand {
     Memory,
     /// A hub's seconds and memory: the head on a cached night, the encoders over a night.
     Hub,
+    /// A real server under load: clients held, memory for each, rounds a minute, memory after many rounds. Needs
+    /// somnus-server and somnus-client beside this program.
+    Load(LoadArgs),
+    /// The virtual world with thousands of clients: seconds a round, and this process's memory.
+    World(WorldArgs),
     /// One server's peak memory; `memory` starts this once for each number of clients.
     #[command(hide = true)]
     MemoryOf {
@@ -191,6 +196,43 @@ pub enum BenchCommand {
         /// Weights of the model.
         weights: usize,
     },
+}
+
+/// Arguments of `bench load`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct LoadArgs {
+    /// Clients that are connected all the time; each has a certificate and a QUIC connection.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(4..=8192))]
+    pub clients: u32,
+    /// Weights of the model.
+    #[arg(long, default_value_t = 10_000)]
+    pub weights: usize,
+    /// Clients in each round of the long run.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(3..=8192))]
+    pub cohort: u32,
+    /// Rounds of the long run, at whose end memory is compared with that after 50.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(2..))]
+    pub rounds: u64,
+    /// Rounds of each shorter run: plain ones of everybody, masked ones of the cohort and of everybody.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    pub few: u64,
+}
+
+/// Arguments of `bench world`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct WorldArgs {
+    /// Clients that are there.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub clients: u32,
+    /// Weights of the model.
+    #[arg(long, default_value_t = 10_000)]
+    pub weights: usize,
+    /// Clients in each round; a sum holds 8,192.
+    #[arg(long, default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=8192))]
+    pub cohort: u32,
+    /// Rounds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rounds: u64,
 }
 
 /// One thread per core.

@@ -19,7 +19,8 @@
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint
 //!   ([`model_file`]) on any folder;
 //! * [`pretrain`] makes the foundation that a federation starts from;
-//! * [`bench`](mod@bench) and [`memory`] measure, and [`hub`] what a hub has to bear; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
+//! * [`bench`](mod@bench) and [`memory`] measure, [`hub`] what a hub has to bear, [`load`] a real server with a thousand clients,
+//!   [`thousands`] the world with ten thousand; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
 
 pub mod agenda;
 pub mod attack;
@@ -36,6 +37,7 @@ pub mod federation;
 pub mod hub;
 pub mod invariance;
 mod levelled;
+pub mod load;
 mod members;
 pub mod memory;
 pub mod merge;
@@ -53,8 +55,10 @@ pub mod regression;
 pub mod rss;
 pub mod scenario;
 pub mod start;
+mod steady;
 pub mod study;
 mod summary;
+pub mod thousands;
 pub mod time_only;
 pub mod train;
 pub mod transport;

@@ -11,8 +11,8 @@ use somnus_report::Summary;
 use somnus_report::{markdown, output, table};
 use somnus_signals::{NightRules, sleep_accel, synthetic};
 use somnus_sim::cli::{
-    BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, PretrainArgs, ProbeArgs,
-    ResultsArgs, SynthArgs,
+    BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, LoadArgs, PretrainArgs, ProbeArgs,
+    ResultsArgs, SynthArgs, WorldArgs,
 };
 use somnus_sim::cohort::People;
 use somnus_sim::evaluate::evaluate as score;
@@ -28,7 +28,7 @@ use somnus_sim::start::Start;
 use somnus_sim::study;
 use somnus_sim::train::train;
 use somnus_sim::transport::Transport;
-use somnus_sim::{bench, hub, invariance, memory, variants};
+use somnus_sim::{bench, hub, invariance, load, memory, thousands, variants};
 
 /// Keeps a step's buffers for the next one.
 #[global_allocator]
@@ -271,6 +271,26 @@ fn bench(args: &BenchArgs) -> anyhow::Result<()> {
                 writeln!(stdout, "{}", serde_json::to_string_pretty(&hub)?)?;
             } else {
                 write!(stdout, "{}", hub::table(&hub))?;
+            }
+        }
+        Some(BenchCommand::Load(LoadArgs { clients, weights, cohort, rounds, few })) => {
+            let config = load::LoadConfig { clients, weights, cohort: cohort.min(clients), rounds, few };
+            let announce = |what: &str| {
+                let _ = writeln!(std::io::stderr(), "{what}");
+            };
+            let load = load::measure(&config, &announce).context("no result")?;
+            if args.json {
+                writeln!(stdout, "{}", serde_json::to_string_pretty(&load)?)?;
+            } else {
+                write!(stdout, "{}", load::table(&load))?;
+            }
+        }
+        Some(BenchCommand::World(WorldArgs { clients, weights, cohort, rounds })) => {
+            let result = thousands::measure(clients, cohort.min(clients), weights, rounds, args.jobs)?;
+            if args.json {
+                writeln!(stdout, "{}", serde_json::to_string_pretty(&result)?)?;
+            } else {
+                write!(stdout, "{}", thousands::table(&result))?;
             }
         }
         Some(BenchCommand::MemoryOf { clients, weights }) => {

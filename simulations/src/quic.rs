@@ -1,8 +1,8 @@
 //! The same federation over real QUIC on the loopback interface, in this process and in real time.
 //!
 //! Mutually authenticated TLS 1.3, ALPN `somnus/1` and the frames of [`wire`], as between deployed machines; enrolment,
-//! store and backoff are theirs. Certificates live as long as the run. The only file here that names quinn, rustls and
-//! rcgen.
+//! store and backoff are theirs. Certificates live as long as the run. With `load/line.rs`, the only file here that names quinn,
+//! rustls and rcgen.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -392,7 +392,10 @@ impl Hub {
     }
 }
 
-async fn write<T: serde::Serialize>(mut stream: SendStream, mut messages: mpsc::UnboundedReceiver<T>) {
+pub(crate) async fn write<T: serde::Serialize>(
+    mut stream: SendStream,
+    mut messages: mpsc::UnboundedReceiver<T>,
+) {
     while let Some(message) = messages.recv().await {
         if stream.write_all(&wire::encode(&message)).await.is_err() {
             return;
@@ -401,7 +404,7 @@ async fn write<T: serde::Serialize>(mut stream: SendStream, mut messages: mpsc::
     let _ = stream.finish();
 }
 
-async fn read<T: DeserializeOwned>(stream: &mut RecvStream) -> Result<T, String> {
+pub(crate) async fn read<T: DeserializeOwned>(stream: &mut RecvStream) -> Result<T, String> {
     let mut header = [0; wire::HEADER];
     stream.read_exact(&mut header).await.map_err(|e| e.to_string())?;
     let fault = |fault: Fault| fault.to_string();
@@ -423,7 +426,7 @@ struct Pass {
     key: PrivateKeyDer<'static>,
 }
 
-type Anything = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 impl Authority {
     fn new() -> Result<Self, Anything> {
@@ -469,16 +472,25 @@ impl Authority {
     }
 
     fn client(&self, pass: Pass) -> Result<ClientConfig, Anything> {
-        let mut tls =
-            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_protocol_versions(&[&TLS13])?
-                .with_root_certificates(self.roots()?)
-                .with_client_auth_cert(vec![pass.certificate], pass.key)?;
-        tls.alpn_protocols = vec![ALPN.to_vec()];
-        let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-        config.transport_config(Arc::new(transport()));
-        Ok(config)
+        client_config(self.roots()?, pass.certificate, pass.key)
     }
+}
+
+/// How a client with this certificate connects to a server under these roots.
+pub(crate) fn client_config(
+    roots: Arc<RootCertStore>,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, Anything> {
+    let mut tls =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&TLS13])?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![certificate], key)?;
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport()));
+    Ok(config)
 }
 
 /// Everything is on one machine that may be busy training: nobody is given up for silence.

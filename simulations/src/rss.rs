@@ -1,16 +1,21 @@
-//! How much memory this process has needed.
+//! How much memory processes need.
 
 /// The largest resident size so far in MiB; 0 where the system does not tell.
 #[must_use]
 pub fn peak_mib() -> f64 {
-    status("VmHWM:")
+    status("self", "VmHWM:").map_or(0.0, |kib| kib as f64 / 1024.0)
 }
 
-fn status(key: &str) -> f64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(key));
-    let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")).and_then(|n| n.trim().parse::<f64>().ok());
-    kib.map_or(0.0, |kib| kib / 1024.0)
+/// The resident size of another process now, KiB; none where the system does not tell.
+#[must_use]
+pub fn resident_kib(process: u32) -> Option<u64> {
+    status(&process.to_string(), "VmRSS:")
+}
+
+fn status(process: &str, key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 #[cfg(test)]

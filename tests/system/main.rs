@@ -4,6 +4,7 @@ mod arm;
 mod crashes;
 mod federation;
 mod harness;
+mod load;
 mod network;
 mod policy;
 mod readme;
