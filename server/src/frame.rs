@@ -30,7 +30,7 @@ pub enum FrameError {
 }
 
 /// The next message; `None` if the stream ended between two frames. A frame may come at any time; once it has begun, each
-/// [`STEP`] of it has to come within `patience`.
+/// 16 KiB of it have to come within `patience`.
 ///
 /// # Errors
 /// [`FrameError`]; the stream is of no use after it.

@@ -7,10 +7,23 @@ use crate::harness::{good, program};
 #[test]
 fn forty_clients_are_held_and_every_round_has_its_release() {
     let mut load = program("somnus-sim");
-    load.args(["bench", "load", "--json", "--clients", "40", "--cohort", "10", "--rounds", "12", "--few", "2"]);
+    load.args([
+        "bench",
+        "load",
+        "--json",
+        "--clients",
+        "40",
+        "--cohort",
+        "10",
+        "--rounds",
+        "12",
+        "--few",
+        "2",
+    ]);
     let load: Value = serde_json::from_str(&good(&mut load)).expect("JSON");
     let stages: Vec<_> = load["stages"].as_array().expect("stages").iter().collect();
-    let what = |stage: &Value| (stage["masked"].as_bool(), stage["cohort"].as_u64(), stage["rounds"].as_u64());
+    let what =
+        |stage: &Value| (stage["masked"].as_bool(), stage["cohort"].as_u64(), stage["rounds"].as_u64());
     let told: Vec<_> = stages.iter().map(|stage| what(stage)).collect();
     let asked = [(false, 10, 12), (false, 40, 2), (true, 10, 2), (true, 40, 2)];
     assert_eq!(told, asked.map(|(masked, cohort, rounds)| (Some(masked), Some(cohort), Some(rounds))));
