@@ -56,6 +56,7 @@ struct All {
 struct Rounds {
     last: Round,
     samples: Vec<Sample>,
+    over: bool,
 }
 
 /// The authority's roll for everybody in this process: each signature is checked once, not by each to whom it is shown.
@@ -271,9 +272,11 @@ impl All {
 
     /// Notes the end, of which everybody hears.
     fn end(&self) {
-        let first = self.finished.send_if_modified(|is| !std::mem::replace(is, true));
-        if first {
-            lock(&self.rounds).samples.push(self.sample());
+        // The sample is there before anybody looks for it.
+        let mut rounds = lock(&self.rounds);
+        if !std::mem::replace(&mut rounds.over, true) {
+            rounds.samples.push(self.sample());
+            self.finished.send_replace(true);
         }
     }
 

@@ -154,6 +154,12 @@ pub fn measure(config: &LoadConfig, announce: &dyn Fn(&str)) -> Result<Load, Loa
             let rounds = crowd.play().await?;
             Ok::<_, LoadError>(result(stage, config.clients, [alone_kib, idle_kib], &rounds))
         })?;
+        announce(&format!(
+            "  {:.1} KiB for each idle client, {:.1} rounds a minute, {:.1} MiB at the end",
+            result.kib_per_idle_client,
+            result.rounds_per_minute,
+            result.late_kib as f64 / 1024.0
+        ));
         measured.push(result);
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
