@@ -13,7 +13,7 @@ use somnus_protocol::message::ToServer;
 use somnus_protocol::token::{
     CertificateReply, CertificateRequest, Close, MAX_CERTIFICATE_FRAME, StreamKind, decode_der, encode_der,
 };
-use somnus_protocol::wire::encode;
+use somnus_protocol::wire::decode;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
@@ -24,7 +24,7 @@ use crate::federation::Federation;
 use crate::frame::{self, FrameError};
 use crate::outbox::Outbox;
 use crate::registry::{Invited, Issued, Member, Peer};
-use crate::seats::{Seats, Taken};
+use crate::seats::{Seat, Seats, Taken};
 use crate::verifier::Gate;
 
 /// Connections that one hub may have: the one that counts, and the one that is about to replace it.
@@ -142,7 +142,8 @@ impl Hall {
             Ok(Peer::Enrolled(member)) => {
                 drop(visit);
                 match self.seats.take(member.key()) {
-                    Ok(_seat) => self.enrolled(connection, member).await,
+                    // On a task of its own, which has no room for the handshake any more.
+                    Ok(seat) => drop(tokio::spawn(self.enrolled(connection, member, seat))),
                     Err(Taken::Each) => {
                         close(&connection, Close::Full, "this hub has as many connections as it may");
                     }
@@ -191,7 +192,8 @@ impl Hall {
         close(&connection, Close::Done, "");
     }
 
-    async fn enrolled(self: &Arc<Self>, connection: Connection, member: Member) {
+    /// Serves an enrolled hub to its end. It is idle most of the time: what is rare is not kept in its future.
+    async fn enrolled(self: Arc<Self>, connection: Connection, member: Member, _seat: Seat<Digest>) {
         let client = member.name().clone();
         let mut has_stream = false;
         loop {
@@ -214,11 +216,11 @@ impl Hall {
             match timeout(self.patience.purpose, stream_kind(&mut receive)).await.ok().flatten() {
                 Some(StreamKind::Federation) if !has_stream => {
                     has_stream = true;
-                    let (hall, connection, member) = (Arc::clone(self), connection.clone(), member.clone());
+                    let (hall, connection, member) = (Arc::clone(&self), connection.clone(), member.clone());
                     tokio::spawn(async move { hall.federate(connection, member, send, receive).await });
                 }
                 Some(StreamKind::Certificate) => {
-                    let (hall, member) = (Arc::clone(self), member.clone());
+                    let (hall, member) = (Arc::clone(&self), member.clone());
                     let federation = Arc::clone(&self.federation);
                     let issue =
                         move |csr: &[u8]| federation.registry.renew(&member, csr, federation.clock.now());
@@ -231,7 +233,7 @@ impl Hall {
                 _ => {
                     let why = "a stream that is neither a certificate request nor the one federation stream";
                     close(&connection, Close::Malformed, why);
-                    return self.refused(client.as_str(), why).await;
+                    return Box::pin(self.refused(client.as_str(), why)).await;
                 }
             }
         }
@@ -250,14 +252,16 @@ impl Hall {
         let client = member.name().clone();
         let link =
             Link { member, refused: 0, serial, outbox: Arc::clone(&outbox), connection: connection.clone() };
-        if self.driver.send(FromPeer::Opened(link)).await.is_err() {
-            return close(&connection, Close::Restarting, "the server shuts down");
+        // A place first: news are large, and are not to be held while they wait for one.
+        match self.driver.reserve().await {
+            Ok(place) => place.send(FromPeer::Opened(link)),
+            Err(_) => return close(&connection, Close::Restarting, "the server shuts down"),
         }
         let writer = tokio::spawn({
             let outbox = Arc::clone(&outbox);
             async move {
-                while let Some(message) = outbox.next().await {
-                    if send.write_chunk(encode(&message).into()).await.is_err() {
+                while let Some(frame) = outbox.next().await {
+                    if send.write_chunk(frame).await.is_err() {
                         return;
                     }
                 }
@@ -267,38 +271,40 @@ impl Hall {
             }
         });
         let ended = loop {
-            match frame::read::<ToServer>(&mut receive, self.patience.frame).await {
-                Ok(Some(message)) => {
-                    if self.driver.send(FromPeer::Said(client.clone(), serial, message)).await.is_err() {
-                        break Ok(());
-                    }
-                }
+            let frame = match frame::read(&mut receive, self.patience.frame).await {
+                Ok(Some(frame)) => frame,
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
+            };
+            let Ok(place) = self.driver.reserve().await else { break Ok(()) };
+            match decode(&frame) {
+                Ok(message) => place.send(FromPeer::Said(client.clone(), serial, message)),
+                Err(fault) => break Err(fault.into()),
             }
         };
-        match ended {
-            Err(FrameError::Gone(_)) => {}
-            Ok(()) => close(&connection, Close::Done, ""),
-            Err(FrameError::Fault(fault)) => {
-                let code = if matches!(fault, Fault::Oversized { .. }) {
-                    Close::Oversized
-                } else {
-                    Close::Malformed
-                };
-                close(&connection, code, &fault.to_string());
-                self.refused(client.as_str(), &fault.to_string()).await;
-            }
-            Err(error @ (FrameError::Torn | FrameError::Slow)) => {
-                let code = if matches!(error, FrameError::Slow) { Close::TooSlow } else { Close::Malformed };
-                close(&connection, code, &error.to_string());
-                self.refused(client.as_str(), &error.to_string()).await;
-            }
-        }
+        Box::pin(self.hang_up(&connection, &client, ended)).await;
         outbox.close();
         // A driver that is gone needs no news.
-        let _ = self.driver.send(FromPeer::Closed(client, serial)).await;
+        if let Ok(place) = self.driver.reserve().await {
+            place.send(FromPeer::Closed(client, serial));
+        }
         let _ = writer.await;
+    }
+
+    /// Says why a client's frames have come to an end.
+    async fn hang_up(&self, connection: &Connection, client: &ClientId, ended: Result<(), FrameError>) {
+        let error = match ended {
+            Err(FrameError::Gone(_)) => return,
+            Ok(()) => return close(connection, Close::Done, ""),
+            Err(error) => error,
+        };
+        let code = match &error {
+            FrameError::Fault(Fault::Oversized { .. }) => Close::Oversized,
+            FrameError::Slow => Close::TooSlow,
+            _ => Close::Malformed,
+        };
+        close(connection, code, &error.to_string());
+        self.refused(client.as_str(), &error.to_string()).await;
     }
 
     /// One request, one reply: enrols or renews.

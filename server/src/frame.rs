@@ -1,18 +1,17 @@
-//! Frames from a QUIC stream: bounded before they are read, decoded once they are whole.
+//! Frames from a QUIC stream: bounded before they are read, whole before anybody decodes them.
 
 use std::time::Duration;
 
 use quinn::{ReadError, ReadExactError, RecvStream};
-use serde::de::DeserializeOwned;
 use somnus_protocol::fault::Fault;
-use somnus_protocol::wire::{HEADER, body_len, decode};
+use somnus_protocol::wire::{HEADER, body_len};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 /// Memory for a frame is taken in steps of this size as its bytes arrive, whatever its header promises.
 const STEP: usize = 16 * 1024;
 
-/// Why there is no next message.
+/// Why there is no next frame.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// The peer's fault.
@@ -29,15 +28,12 @@ pub enum FrameError {
     Gone(#[from] ReadError),
 }
 
-/// The next message; `None` if the stream ended between two frames. A frame may come at any time; once it has begun, each
+/// The next frame's body; `None` if the stream ended between two frames. A frame may come at any time; once it has begun, each
 /// 16 KiB of it have to come within `patience`.
 ///
 /// # Errors
 /// [`FrameError`]; the stream is of no use after it.
-pub async fn read<T: DeserializeOwned>(
-    stream: &mut RecvStream,
-    patience: Duration,
-) -> Result<Option<T>, FrameError> {
+pub async fn read(stream: &mut RecvStream, patience: Duration) -> Result<Option<Vec<u8>>, FrameError> {
     let mut header = [0; HEADER];
     let (first, rest) = header.split_at_mut(1);
     if stream.read(first).await?.is_none() {
@@ -56,7 +52,7 @@ pub async fn read<T: DeserializeOwned>(
             Err(error) => return Err(gone(error)),
         }
     }
-    Ok(Some(decode(&body)?))
+    Ok(Some(body))
 }
 
 fn exact(error: ReadExactError) -> FrameError {

@@ -4,8 +4,10 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use somnus_protocol::ids::Digest;
 use somnus_protocol::message::ToClient;
+use somnus_protocol::wire::encode;
 use tokio::sync::Notify;
 
 /// Messages on their way to one client. Filled by the driver, emptied by the connection's writer.
@@ -55,25 +57,29 @@ impl Outbox {
         Ok(())
     }
 
-    /// The next message; waits for one. `None` once the outbox is closed and empty. For one reader.
-    pub async fn next(&self) -> Option<ToClient> {
+    /// The next message as a frame; waits for one. `None` once the outbox is closed and empty. For one reader.
+    pub async fn next(&self) -> Option<Bytes> {
         loop {
             let waiting = self.wake.notified();
-            {
-                let mut state = self.lock();
-                if let Some(message) = state.queue.pop_front() {
-                    state.writing = chunk_of(&message);
-                    return Some(message);
-                }
-                state.writing = None;
-                if state.closed {
-                    return None;
-                }
-                // Most clients wait most of the time: they need no room for messages.
-                state.queue = VecDeque::new();
+            if let Some(next) = self.take() {
+                return next;
             }
             waiting.await;
         }
+    }
+
+    /// What there is to write; the end, if nothing more will come; nothing, if that has to be waited for.
+    fn take(&self) -> Option<Option<Bytes>> {
+        let mut state = self.lock();
+        if let Some(message) = state.queue.pop_front() {
+            state.writing = chunk_of(&message);
+            drop(state);
+            return Some(Some(encode(&message).into()));
+        }
+        state.writing = None;
+        // Most clients wait most of the time: they need no room for messages.
+        state.queue = VecDeque::new();
+        state.closed.then_some(None)
     }
 
     /// Lets the reader end when it has sent what is here.
@@ -96,10 +102,13 @@ fn chunk_of(message: &ToClient) -> Option<(Digest, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use somnus_protocol::ids::Round;
 
     use super::*;
+
+    fn frame(message: &ToClient) -> Option<Bytes> {
+        Some(encode(message).into())
+    }
 
     fn over(n: u64) -> ToClient {
         ToClient::Over { round: Round(n) }
@@ -115,8 +124,8 @@ mod tests {
         outbox.push(over(1)).unwrap();
         outbox.push(over(2)).unwrap();
         outbox.close();
-        assert_eq!(outbox.next().await, Some(over(1)));
-        assert_eq!(outbox.next().await, Some(over(2)));
+        assert_eq!(outbox.next().await, frame(&over(1)));
+        assert_eq!(outbox.next().await, frame(&over(2)));
         assert_eq!(outbox.next().await, None);
     }
 
@@ -126,14 +135,14 @@ mod tests {
         for _ in 0..100 {
             outbox.push(chunk(0)).unwrap();
         }
-        assert_eq!(outbox.next().await, Some(chunk(0)));
+        assert_eq!(outbox.next().await, frame(&chunk(0)));
         // It is being written now: still not twice.
         outbox.push(chunk(0)).unwrap();
         for n in 1..4 {
             outbox.push(over(n)).unwrap();
         }
         assert_eq!(outbox.push(over(4)), Err(Full(3)));
-        assert_eq!(outbox.next().await, Some(over(1)));
+        assert_eq!(outbox.next().await, frame(&over(1)));
         outbox.push(chunk(0)).unwrap();
     }
 }
