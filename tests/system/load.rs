@@ -21,10 +21,10 @@ fn forty_clients_are_held_and_every_round_has_its_release() {
         "2",
     ]);
     let load: Value = serde_json::from_str(&good(&mut load)).expect("JSON");
-    let stages: Vec<_> = load["stages"].as_array().expect("stages").iter().collect();
+    let stages = load["stages"].as_array().expect("stages");
     let what =
         |stage: &Value| (stage["masked"].as_bool(), stage["cohort"].as_u64(), stage["rounds"].as_u64());
-    let told: Vec<_> = stages.iter().map(|stage| what(stage)).collect();
+    let told: Vec<_> = stages.iter().map(what).collect();
     let asked = [(false, 10, 12), (false, 40, 2), (true, 10, 2), (true, 40, 2)];
     assert_eq!(told, asked.map(|(masked, cohort, rounds)| (Some(masked), Some(cohort), Some(rounds))));
     for (stage, (_, _, rounds)) in stages.iter().zip(asked) {
