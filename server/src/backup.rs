@@ -21,6 +21,7 @@ use ring::digest::{Context, SHA256};
 use crate::audit::{Audit, AuditEvent};
 use crate::ca;
 use crate::clock::WallClock;
+use crate::config::ServerConfig;
 use crate::error::{FileError, StoreError};
 use crate::federation::{CONFIG, Federation, OpenError, STORE, refuse_existing};
 use crate::files::{self, Access};
@@ -40,9 +41,21 @@ const BATCH: usize = 256;
 /// # Errors
 /// [`StoreError`] naming the path or the store; no file is left then.
 pub fn write(federation: &Federation, path: &Path) -> Result<(), StoreError> {
+    write_parts(&federation.folder, &federation.config, &federation.store, path)
+}
+
+/// The same of a federation whose store is not understood yet.
+pub(crate) fn write_parts(
+    folder: &Path,
+    config: &ServerConfig,
+    store: &Store,
+    path: &Path,
+) -> Result<(), StoreError> {
     let partial = PathBuf::from(format!("{}.partial", path.display()));
-    let written = write_to(federation, &partial)
-        .and_then(|()| fs::rename(&partial, path).map_err(|source| FileError::new(path, source).into()));
+    let written = write_to(folder, config, store, &partial).and_then(|()| {
+        let named = fs::rename(&partial, path).and_then(|()| files::sync_folder(path));
+        named.map_err(|source| FileError::new(path, source).into())
+    });
     if written.is_err() {
         // Nothing of use is in it; that it may not exist does not matter.
         let _ = fs::remove_file(&partial);
@@ -50,7 +63,8 @@ pub fn write(federation: &Federation, path: &Path) -> Result<(), StoreError> {
     written
 }
 
-/// Makes a federation in `folder` from a backup. A file that is torn or changed is noticed before anything is made.
+/// Makes a federation in `folder` from a backup, which an older program may have written. A file that is torn or changed, or a
+/// newer program's, is noticed before anything is made.
 ///
 /// # Errors
 /// [`OpenError`] if the folder has a federation, the backup is damaged, or the disk refuses.
@@ -82,27 +96,29 @@ pub fn restore(path: &Path, folder: &Path, clock: &WallClock) -> Result<(), Open
         files::write_atomically(&to, &content, access)?;
     }
     store.write(&changes)?;
+    // The backup may be an older program's.
+    store.upgrade()?;
     Audit::open(store)?.append(clock.now(), AuditEvent::Restored)?;
     let config = config.ok_or_else(|| reader.bad("it has no configuration"))?;
     files::write_atomically(&folder.join(CONFIG), &config, Access::Everyone)?;
     Ok(())
 }
 
-fn write_to(federation: &Federation, path: &Path) -> Result<(), StoreError> {
+fn write_to(folder: &Path, config: &ServerConfig, store: &Store, path: &Path) -> Result<(), StoreError> {
     let failed = |source| FileError::new(path, source);
     let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let mut out = Hashed { inner: BufWriter::new(file.map_err(failed)?), hash: Context::new(&SHA256) };
     out.write_all(MAGIC).map_err(failed)?;
-    let model = (!federation.config.model.is_absolute()).then(|| federation.config.model.clone());
+    let model = (!config.model.is_absolute()).then(|| config.model.clone());
     let names = ca::FILES.iter().map(|(name, _)| PathBuf::from(name)).chain([CONFIG.into()]).chain(model);
     for name in names {
-        let from = federation.folder.join(&name);
+        let from = folder.join(&name);
         if from.exists() {
             let content = files::read(&from)?;
             entry(&mut out, FILE, name.as_os_str().as_encoded_bytes(), &content).map_err(failed)?;
         }
     }
-    federation.store.dump(|key, payload| Ok(entry(&mut out, RECORD, key, payload).map_err(failed)?))?;
+    store.dump(|key, payload| Ok(entry(&mut out, RECORD, key, payload).map_err(failed)?))?;
     entry(&mut out, END, b"", b"").map_err(failed)?;
     let Hashed { mut inner, hash } = out;
     inner.write_all(hash.finish().as_ref()).map_err(failed)?;
@@ -121,7 +137,11 @@ fn entry(out: &mut impl Write, kind: u8, name: &[u8], content: &[u8]) -> io::Res
 /// Reads the whole file once: all entries, and the digest at the end.
 fn verify(path: &Path) -> Result<(), StoreError> {
     let mut reader = Entries::open(path)?;
-    while reader.next()?.is_some() {}
+    while let Some((kind, name, content)) = reader.next()? {
+        if kind == RECORD {
+            Store::refuse_newer(path, &name, &content)?;
+        }
+    }
     let Entries { file, .. } = reader;
     let Hashed { mut inner, hash } = file;
     let mut stored = Vec::new();
@@ -214,6 +234,7 @@ mod tests {
 
     use super::*;
     use crate::federation::Founding;
+    use crate::store::{Key, SCHEMA, Table};
 
     fn founded(folder: &Path) -> Federation {
         let clock = WallClock::from_fn(|| 1_800_000_000);
@@ -261,6 +282,57 @@ mod tests {
         assert_eq!(restored.registry.invitations(), federation.registry.invitations());
         assert_eq!(fs::read(second.join("foundation.safetensors")).unwrap(), b"weights");
         assert_eq!(fs::metadata(second.join("ca.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    /// What a program of the layout before the last one left.
+    fn age(store: &Store) {
+        let masked = Change::Put(Key::new(Table::Masked, [0]), b"a step".to_vec());
+        let schema = Change::Put(Key::new(Table::Meta, "schema"), b"1".to_vec());
+        store.write(&[masked, schema]).unwrap();
+    }
+
+    #[test]
+    fn an_older_federation_is_upgraded_after_a_backup_from_which_it_can_be_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("a"), dir.path().join("b"));
+        let federation = founded(&first);
+        age(&federation.store);
+        let (old, clock) = (everything(&federation), federation.clock.clone());
+        drop(federation);
+        let federation = Federation::open(&first, clock.clone()).unwrap();
+        assert_eq!(federation.store.schema().unwrap(), SCHEMA);
+        assert_eq!(federation.store.keys(Table::Masked).unwrap(), [[0, 0, 0, 0, 0]]);
+        // The backup is of before, and an old backup makes a federation of today.
+        let file = first.join("schema-1.backup");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let mut entries = Entries::open(&file).unwrap();
+        let mut records = Vec::new();
+        while let Some((kind, key, payload)) = entries.next().unwrap() {
+            if kind == RECORD {
+                records.push((key, payload));
+            }
+        }
+        assert_eq!(records, old);
+        restore(&file, &second, &clock).unwrap();
+        let restored = Federation::open(&second, clock).unwrap();
+        let ours = |federation: &Federation| -> Vec<_> {
+            everything(federation).into_iter().filter(|(key, _)| key[0] != Table::Audit as u8).collect()
+        };
+        assert_eq!(ours(&restored), ours(&federation));
+        assert!(!second.join("schema-1.backup").exists(), "there was nothing to upgrade");
+    }
+
+    #[test]
+    fn a_newer_program_s_backup_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, target) = (dir.path().join("backup"), dir.path().join("b"));
+        let federation = founded(&dir.path().join("a"));
+        let newer = (SCHEMA + 1).to_string().into_bytes();
+        federation.store.write(&[Change::Put(Key::new(Table::Meta, "schema"), newer)]).unwrap();
+        write(&federation, &file).unwrap();
+        let error = restore(&file, &target, &federation.clock).unwrap_err().to_string();
+        assert!(error.contains("backup") && error.contains(&format!("schema {}", SCHEMA + 1)), "{error}");
+        assert!(!target.exists());
     }
 
     #[test]

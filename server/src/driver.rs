@@ -18,7 +18,7 @@ use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
 use somnus_protocol::token::Close;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant as Moment, sleep_until, timeout};
+use tokio::time::{Instant as Moment, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::admission::admit;
@@ -45,6 +45,10 @@ const FAREWELL: Duration = Duration::from_secs(120);
 const REFUSALS: u32 = 100;
 /// Refusals that are being written to the logs; the driver does not wait for them, and more are left out.
 const NOTES: usize = 8;
+
+/// Rests between two attempts to write to a disk that is full.
+const SHORTEST_REST: Duration = Duration::from_millis(500);
+const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// How long a server that ends waits for its connections to end.
 const LAST_PACKETS: Duration = Duration::from_secs(1);
@@ -353,16 +357,39 @@ impl Driver {
         }
     }
 
+    /// Has the records on the disk. While it is full nothing else happens, and nobody's time runs.
     async fn persist(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
         }
-        let federation = Arc::clone(&self.federation);
-        let written =
-            tokio::task::spawn_blocking(move || federation.history.persist(&records, federation.clock.now()));
-        written.await.unwrap_or_else(|panic| {
-            Err(StoreError::Corrupt { path: self.federation.store.path().to_owned(), why: panic.to_string() })
-        })
+        let (records, began) = (Arc::new(records), Moment::now());
+        let mut rest = Duration::ZERO;
+        loop {
+            let (federation, records) = (Arc::clone(&self.federation), Arc::clone(&records));
+            let write = move || federation.history.persist(&records, federation.clock.now());
+            let written = tokio::task::spawn_blocking(write).await.unwrap_or_else(|panic| {
+                Err(StoreError::Corrupt {
+                    path: self.federation.store.path().to_owned(),
+                    why: panic.to_string(),
+                })
+            });
+            match written {
+                Err(error) if error.may_pass() => {
+                    if rest.is_zero() {
+                        warn!(%error, "the round waits for the disk");
+                    }
+                    rest = (rest * 2).clamp(SHORTEST_REST, LONGEST_REST);
+                    sleep(rest).await;
+                }
+                done => {
+                    if !rest.is_zero() {
+                        self.start += began.elapsed();
+                        info!(seconds = began.elapsed().as_secs(), "the disk has space again");
+                    }
+                    return done;
+                }
+            }
+        }
     }
 
     /// Tells the operator; returns the clients that have been refused too often.

@@ -82,6 +82,16 @@ pub enum StoreError {
         /// The newest schema this program reads.
         known: u32,
     },
+    /// Written by a Somnus that is older than any whose stores are still understood.
+    #[error("the store {} has schema {found}, this program knows {known} and newer ones", path.display())]
+    TooOld {
+        /// The store's folder.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// The oldest schema this program reads.
+        known: u32,
+    },
     /// A backup that is torn, changed, or none.
     #[error("{}: not a usable backup: {why}", path.display())]
     BadBackup {
@@ -90,6 +100,17 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl StoreError {
+    /// Whether it may pass by itself: the disk has no space, or what used it a moment ago has not let go yet.
+    pub fn may_pass(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::File(error) => matches!(error.cause.kind(), StorageFull | QuotaExceeded),
+            error => matches!(error, Self::Busy { .. }),
+        }
+    }
 }
 
 /// Keys and certificates that cannot be made or used.

@@ -6,6 +6,7 @@
 //! DIR/server.pem  server.key   the server's own identity
 //! DIR/foundation.safetensors   the model that releases continue
 //! DIR/store/                   releases, rounds, roster, invitations, audit log
+//! DIR/schema-N.backup          before a newer program changed the store's layout
 //! DIR/control.sock             while a server runs: where operator commands go
 //! ```
 
@@ -14,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use somnus_protocol::fault::ConfigError;
+use tracing::info;
 
 use crate::audit::{Audit, AuditEvent};
+use crate::backup;
 use crate::ca::{self, Authority};
 use crate::clock::{Seconds, WallClock};
 use crate::config::{ServerConfig, default_file};
@@ -23,7 +26,7 @@ use crate::error::{FileError, IdentityError, RequestError, StoreError};
 use crate::files::{self, Access};
 use crate::history::History;
 use crate::registry::Registry;
-use crate::store::Store;
+use crate::store::{SCHEMA, Store};
 
 /// The configuration's name in the folder.
 pub const CONFIG: &str = "server.toml";
@@ -127,7 +130,8 @@ impl Federation {
         Ok(())
     }
 
-    /// Opens the federation in `folder`; no other process has it open then.
+    /// Opens the federation in `folder`; no other process has it open then. What an older program left there is brought to this
+    /// one's layout, after a backup into the folder.
     ///
     /// # Errors
     /// [`OpenError`] naming the file that stands in the way.
@@ -141,6 +145,13 @@ impl Federation {
             .map_err(|source| OpenError::Config { path, source })?;
         let authority = Authority::load(folder)?;
         let store = Arc::new(Store::open(&folder.join(STORE))?);
+        let schema = store.schema()?;
+        if schema != SCHEMA {
+            let before = folder.join(format!("schema-{schema}.backup"));
+            backup::write_parts(folder, &config, &store, &before)?;
+            store.upgrade()?;
+            info!(from = schema, to = SCHEMA, backup = %before.display(), "the store has a new layout");
+        }
         let audit = Arc::new(Audit::open(Arc::clone(&store))?);
         let life: Seconds = config.certificate_life;
         let registry = Arc::new(Registry::open(Arc::clone(&store), Arc::clone(&audit), authority, life)?);

@@ -193,17 +193,14 @@ impl History {
     }
 }
 
-/// Where a step of a masked round's group is: in the order of steps, then of groups. The first group has the step alone.
+/// Where a step of a masked round's group is: in the order of steps, then of groups.
 fn step_key(group: u32, step: u8) -> Key {
-    match group {
-        0 => Key::new(Table::Masked, [step]),
-        _ => Key::new(Table::Masked, [&[step][..], &group.to_be_bytes()].concat()),
-    }
+    Key::new(Table::Masked, [&[step][..], &group.to_be_bytes()].concat())
 }
 
 /// The group of a key of [`step_key`].
 fn group_of(key: &[u8]) -> u32 {
-    key.last_chunk().filter(|_| key.len() > 4).map_or(0, |group| u32::from_be_bytes(*group))
+    key.last_chunk().map_or(0, |group| u32::from_be_bytes(*group))
 }
 
 /// How a round ended, in words.
@@ -327,9 +324,8 @@ mod tests {
         let open = written(&[0, 299].map(|group| Record::Masked(Round(1), group, shares()))).unwrap();
         let steps: Vec<usize> = open.groups.iter().map(Vec::len).collect();
         assert!(steps[0] == 2 && steps[299] == 2 && steps[1..299].iter().all(|steps| *steps == 1));
-        // The first group, which is the only one of a round without groups, has the step alone for a name.
         let keys = world.open().store.keys(Table::Masked).unwrap();
-        assert_eq!((keys.len(), &keys[0], &keys[300]), (302, &vec![0], &vec![1]));
+        assert_eq!((keys.len(), &keys[0], &keys[300]), (302, &vec![0, 0, 0, 0, 0], &vec![1, 0, 0, 0, 0]));
         assert_eq!(written(&[round(1, Outcome::Aborted("too few".into()))]), None);
         assert!(world.open().store.keys(Table::Masked).unwrap().is_empty());
     }

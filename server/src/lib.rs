@@ -3,7 +3,7 @@
 //! A table of contents, from the disk to the network:
 //!
 //! - [`federation`]: the folder of a federation; [`config`]: its `server.toml`; [`files`], [`clock`], [`error`]: the rim;
-//! - [`store`]: checksummed records, the one file that names sled; [`history`]: releases and rounds; [`audit`];
+//! - [`store`]: checksummed records (sled is named in its `log.rs` alone); [`history`]: releases and rounds; [`audit`];
 //!   [`backup`];
 //! - [`ca`]: keys and certificates; [`roster`]: its lines and invitations; [`registry`]: all of them; [`verifier`]: who gets
 //!   through the handshake;

@@ -1,4 +1,4 @@
-//! The one file that names sled: checksummed values under typed keys, written in atomic batches.
+//! What a server keeps: checksummed values under typed keys, written in atomic batches.
 //!
 //! One sled tree holds everything, because sled's batches are atomic within a tree. A key is one byte for the table and
 //! the record's own key; a value is an envelope:
@@ -16,24 +16,23 @@
 //! hand out in good faith.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use sled::{Batch, Db, IVec};
 use somnus_protocol::ids::BlobId;
 
 use crate::error::{FileError, StoreError};
 use crate::files;
 
+mod log;
+mod migration;
 mod objects;
 
+use self::log::Log;
 use self::objects::Objects;
 
-/// The layout that this program writes, and the newest it reads.
-pub const SCHEMA: u32 = 1;
+/// The layout that this program writes, and the newest it reads. Older ones are brought to it by [`Store::upgrade`].
+pub const SCHEMA: u32 = 2;
 
 const INSIDE: u8 = 1;
 const OUTSIDE: u8 = 2;
@@ -42,16 +41,8 @@ const OVERHEAD: usize = 5;
 const LARGE: usize = 8 * 1024;
 /// Where sled is, in the store's folder.
 const LOG: &str = "sled";
-/// What the names of sled's snapshots end with until they are whole.
-const HALF_SNAPSHOT: &str = "generating";
 /// Where large payloads are.
 const OBJECTS: &str = "objects";
-/// sled's page cache; nothing in it is large.
-const CACHE: u64 = 16 * 1024 * 1024;
-/// Deepest backlog of the write-ahead log that is replayed on open is a few segments of this size.
-const SEGMENT: usize = 512 * 1024;
-/// How long a store that was just closed may stay locked.
-const BUSY: Duration = Duration::from_secs(1);
 
 /// What a record is about; its first key byte. Never renumber.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -140,7 +131,7 @@ impl Change {
 /// The records of one federation. One process has it open at a time.
 pub struct Store {
     path: PathBuf,
-    db: Db,
+    log: Log,
     /// Held by whoever writes.
     objects: Mutex<Objects>,
 }
@@ -161,8 +152,8 @@ impl Store {
             let exists = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "a store exists already");
             return Err(FileError::new(path, exists).into());
         }
-        let store = Self::open_sled(path)?;
-        store.write(&[Change::Put(Key::new(Table::Meta, "schema"), SCHEMA.to_string().into_bytes())])?;
+        let store = Self::open_unchecked(path)?;
+        store.write(&[schema_is(SCHEMA)])?;
         Ok(store)
     }
 
@@ -174,9 +165,22 @@ impl Store {
         if !path.is_dir() {
             return Err(StoreError::Missing { path: path.to_owned() });
         }
-        let store = Self::open_sled(path)?;
+        let store = Self::open_unchecked(path)?;
         store.check()?;
         Ok(store)
+    }
+
+    /// The layout of its records: [`SCHEMA`], or an older one until [`Store::upgrade`] was called.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn schema(&self) -> Result<u32, StoreError> {
+        let key = schema_key();
+        let schema = self.read(&key)?.ok_or_else(|| StoreError::Corrupt {
+            path: self.path.clone(),
+            why: "it has no schema version".into(),
+        })?;
+        String::from_utf8_lossy(&schema).parse().map_err(|_| self.damaged(&key, &"not a number"))
     }
 
     /// The store's folder.
@@ -190,30 +194,28 @@ impl Store {
     /// [`StoreError`] if the disk refuses; nothing of the batch counts then.
     pub fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
         let mut objects = self.lock();
-        let mut batch = Batch::default();
-        let (mut gained, mut lost) = (Vec::new(), Vec::new());
+        let (mut values, mut gained, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         // Of several changes to a record the last one counts, and only that one may count its object.
         let last: BTreeMap<&Key, Option<&[u8]>> = changes.iter().map(Change::parts).collect();
         for (key, payload) in last {
-            if let Some(old) = self.guarded(|| self.db.get(&key.0))?
+            if let Some(old) = self.log.get(&key.0)?
                 && let Sealed::Outside(blob) = self.open_envelope(&key.0, &old)?
             {
                 lost.push(blob.digest);
             }
-            match payload {
-                None => batch.remove(key.0.as_slice()),
-                Some(payload) if payload.len() <= LARGE => {
-                    batch.insert(key.0.as_slice(), seal(&key.0, INSIDE, payload));
-                }
+            let value = match payload {
+                None => None,
+                Some(payload) if payload.len() <= LARGE => Some(seal(&key.0, INSIDE, payload)),
                 Some(payload) => {
                     let blob = objects.keep(payload)?;
                     gained.push(blob.digest);
                     let name = [&blob.digest.as_bytes()[..], &blob.len.to_le_bytes()].concat();
-                    batch.insert(key.0.as_slice(), seal(&key.0, OUTSIDE, &name));
+                    Some(seal(&key.0, OUTSIDE, &name))
                 }
-            }
+            };
+            values.push((key.0.as_slice(), value));
         }
-        self.guarded(|| self.db.apply_batch(batch).and_then(|()| self.db.flush().map(|_| ())))?;
+        self.log.write(values)?;
         gained.into_iter().for_each(|digest| objects.named(digest));
         lost.into_iter().for_each(|digest| objects.released(digest));
         Ok(())
@@ -224,7 +226,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk fails or the record is damaged.
     pub fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.guarded(|| self.db.get(&key.0))?;
+        let value = self.log.get(&key.0)?;
         value.map(|value| self.unseal(&key.0, &value)).transpose()
     }
 
@@ -233,11 +235,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk fails or a record is damaged.
     pub fn table(&self, table: Table) -> Result<Vec<Row>, StoreError> {
-        let row = |entry: Result<(IVec, IVec), StoreError>| {
+        let row = |entry: Result<Row, StoreError>| {
             let (key, value) = entry?;
             Ok((key[1..].to_vec(), self.unseal(&key, &value)?))
         };
-        self.entries(&[table as u8]).map(row).collect()
+        self.log.entries(&[table as u8]).map(row).collect()
     }
 
     /// The keys of a table in order, without the table's byte.
@@ -245,7 +247,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk fails.
     pub fn keys(&self, table: Table) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.entries(&[table as u8]).map(|entry| Ok(entry?.0[1..].to_vec())).collect()
+        self.log.entries(&[table as u8]).map(|entry| Ok(entry?.0[1..].to_vec())).collect()
     }
 
     /// Every record as (key, payload), while nobody writes: what a backup contains.
@@ -257,11 +259,25 @@ impl Store {
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let _nobody_writes = self.lock();
-        for entry in self.entries(&[]) {
+        for entry in self.log.entries(&[]) {
             let (key, value) = entry?;
             each(&key, &self.unseal(&key, &value)?)?;
         }
         Ok(())
+    }
+
+    /// Refuses a dumped record that says that the dump in `path` has a layout that this program does not know.
+    ///
+    /// # Errors
+    /// [`StoreError::TooNew`] naming `path`.
+    pub fn refuse_newer(path: &Path, key: &[u8], payload: &[u8]) -> Result<(), StoreError> {
+        let found = std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok());
+        match found {
+            Some(found) if key == schema_key().0 && found > SCHEMA => {
+                Err(StoreError::TooNew { path: path.to_owned(), found, known: SCHEMA })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A key as [`Store::dump`] gave it.
@@ -274,42 +290,21 @@ impl Store {
         StoreError::Damaged { path: self.path.clone(), record: Key::describe(&key.0), why: why.to_string() }
     }
 
-    fn open_sled(path: &Path) -> Result<Self, StoreError> {
+    fn open_unchecked(path: &Path) -> Result<Self, StoreError> {
         files::make_folder(&path.join(OBJECTS))?;
-        let config = sled::Config::new()
-            .path(path.join(LOG))
-            .cache_capacity(CACHE)
-            .segment_size(SEGMENT)
-            // Every write is flushed before it counts; a timer would only write the same twice.
-            .flush_every_ms(None);
-        let began = Instant::now();
-        let db = loop {
-            remove_half_snapshots(&path.join(LOG))?;
-            match guard(path, || config.open()) {
-                // sled lets go of its lock a moment after the last handle to it is gone.
-                Err(StoreError::Busy { .. }) if began.elapsed() < BUSY => std::thread::sleep(BUSY / 100),
-                other => break other?,
-            }
-        };
-        let objects = Mutex::new(Objects::new(path.join(OBJECTS)));
-        Ok(Self { path: path.to_owned(), db, objects })
+        let log = Log::open(&path.join(LOG), path)?;
+        Ok(Self { path: path.to_owned(), log, objects: Mutex::new(Objects::new(path.join(OBJECTS))) })
     }
 
     /// Reads everything once: a store that opens is a store that can be read.
     fn check(&self) -> Result<(), StoreError> {
-        let key = Key::new(Table::Meta, "schema");
-        let schema = self.read(&key)?.ok_or_else(|| StoreError::Corrupt {
-            path: self.path.clone(),
-            why: "it has no schema version".into(),
-        })?;
-        let schema = String::from_utf8_lossy(&schema);
-        let found: u32 = schema.parse().map_err(|_| self.damaged(&key, &"not a number"))?;
+        let found = self.schema()?;
         if found > SCHEMA {
             return Err(StoreError::TooNew { path: self.path.clone(), found, known: SCHEMA });
         }
         self.dump(|_, _| Ok(()))?;
         let mut objects = self.lock();
-        for entry in self.entries(&[]) {
+        for entry in self.log.entries(&[]) {
             let (key, value) = entry?;
             if let Sealed::Outside(blob) = self.open_envelope(&key, &value)? {
                 objects.named(blob.digest);
@@ -319,28 +314,9 @@ impl Store {
         Ok(objects.sweep()?)
     }
 
-    /// The records whose keys begin with `prefix`, sealed. The step from one to the next is guarded, too: that is where
-    /// sled reads.
-    fn entries(&self, prefix: &[u8]) -> impl Iterator<Item = Result<(IVec, IVec), StoreError>> {
-        let (mut entries, mut over) = (self.db.scan_prefix(prefix), false);
-        std::iter::from_fn(move || {
-            if over {
-                return None;
-            }
-            let next = self.guarded(|| entries.next().transpose());
-            // Behind an error nothing can be trusted.
-            over = next.is_err();
-            next.transpose()
-        })
-    }
-
     fn lock(&self) -> MutexGuard<'_, Objects> {
         // A panic in the middle leaves at worst an object too many, which the next open removes.
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn guarded<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
-        guard(&self.path, call)
     }
 
     fn unseal(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
@@ -376,6 +352,15 @@ impl Store {
     }
 }
 
+/// The record that says which layout the others have.
+fn schema_key() -> Key {
+    Key::new(Table::Meta, "schema")
+}
+
+fn schema_is(schema: u32) -> Change {
+    Change::Put(schema_key(), schema.to_string().into_bytes())
+}
+
 fn seal(key: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(OVERHEAD + content.len());
     value.push(kind);
@@ -391,58 +376,7 @@ fn checksum(key: &[u8], payload: &[u8]) -> [u8; 4] {
     hasher.finalize().to_le_bytes()
 }
 
-/// Removes the snapshots that a crash or a full disk left half-written. sled 0.34 takes such a file for a snapshot and
-/// calls the store corrupt; without it sled reads on from the snapshot before. Nothing is touched while another process
-/// has the log open, which holds this very lock.
-fn remove_half_snapshots(folder: &Path) -> Result<(), FileError> {
-    let failed = |cause| FileError::new(folder, cause);
-    let mut halves = Vec::new();
-    if folder.is_dir() {
-        for entry in fs::read_dir(folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|extension| extension == HALF_SNAPSHOT) {
-                halves.push(path);
-            }
-        }
-    }
-    if halves.is_empty() {
-        return Ok(());
-    }
-    let log = folder.join("db");
-    let held = File::open(&log).map_err(|cause| FileError::new(&log, cause))?;
-    if held.try_lock().is_ok() {
-        for half in halves {
-            fs::remove_file(&half).map_err(|cause| FileError::new(&half, cause))?;
-        }
-    }
-    Ok(())
-}
-
-/// Runs one call of sled. On some damaged files sled 0.34 panics where it should return an error; to the operator both
-/// are a damaged store.
-fn guard<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
-    let path = path.to_owned();
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(sled::Error::Io(source))) => {
-            let text = source.to_string();
-            if text.contains("could not acquire lock") {
-                return Err(StoreError::Busy { path });
-            }
-            if source.kind() == std::io::ErrorKind::InvalidData {
-                return Err(StoreError::Corrupt { path, why: text });
-            }
-            Err(FileError::new(&path, source).into())
-        }
-        Ok(Err(other)) => Err(StoreError::Corrupt { path, why: other.to_string() }),
-        Err(panic) => {
-            let why = panic.downcast_ref::<String>().map(String::as_str);
-            let why =
-                why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unreadable").to_owned();
-            Err(StoreError::Corrupt { path, why })
-        }
-    }
-}
-
+#[cfg(test)]
+mod power_cuts;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,8 @@
 
 use somnus_protocol::ids::Digest;
 
+use std::fs;
+
 use super::*;
 
 fn put(n: u64, payload: &[u8]) -> Change {
@@ -67,9 +69,9 @@ fn what_stands_in_the_way_is_named() {
     let error = Store::open(&path).err().unwrap();
     assert!(matches!(error, StoreError::Busy { .. }), "{error}");
     assert!(Store::create(&path).err().unwrap().to_string().contains("exists already"));
-    held.write(&[Change::Put(Key::new(Table::Meta, "schema"), b"2".to_vec())]).unwrap();
+    held.write(&[Change::Put(Key::new(Table::Meta, "schema"), b"3".to_vec())]).unwrap();
     drop(held);
-    assert!(matches!(Store::open(&path), Err(StoreError::TooNew { found: 2, known: 1, .. })));
+    assert!(matches!(Store::open(&path), Err(StoreError::TooNew { found: 3, known: 2, .. })));
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let error = Store::create(&file.join("store")).err().unwrap().to_string();
@@ -86,8 +88,7 @@ fn a_record_that_lies_is_named() {
     // sled itself is content with these bytes; only our checksum is not.
     let mut sealed = seal(&key.0, INSIDE, b"true");
     sealed[OVERHEAD] ^= 1;
-    store.db.insert(&key.0, sealed).unwrap();
-    store.db.flush().unwrap();
+    store.log.write(vec![(&key.0, Some(sealed))]).unwrap();
     drop(store);
     let error = Store::open(&path).err().unwrap().to_string();
     assert!(error.contains("record roster/hub-1: its checksum does not match"), "{error}");
@@ -251,4 +252,84 @@ fn a_snapshot_that_is_half_written_is_no_damage() {
     assert!(half.exists());
     drop(held);
     assert!(Store::open(&path).is_ok());
+}
+
+/// A store of the layout before the last one, with an open masked round of two groups.
+fn of_schema_1(path: &Path) {
+    let store = Store::create(path).unwrap();
+    let masked = |key: &[u8], payload: &[u8]| Change::Put(Key::new(Table::Masked, key), payload.to_vec());
+    let steps =
+        [masked(&[0], b"roster"), masked(&[0, 0, 0, 0, 1], b"another roster"), masked(&[1], &[7; LARGE + 1])];
+    store.write(&steps).unwrap();
+    store.write(&[put(1, b"a round"), schema_is(1)]).unwrap();
+}
+
+#[test]
+fn an_older_store_is_brought_to_the_layout_of_today() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    of_schema_1(&path);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.schema().unwrap(), 1);
+    for _ in 0..2 {
+        store.upgrade().unwrap();
+        assert_eq!(store.schema().unwrap(), SCHEMA);
+        let masked = store.table(Table::Masked).unwrap();
+        let expected: [(Vec<u8>, Vec<u8>); 3] = [
+            (vec![0, 0, 0, 0, 0], b"roster".to_vec()),
+            (vec![0, 0, 0, 0, 1], b"another roster".to_vec()),
+            (vec![1, 0, 0, 0, 0], vec![7; LARGE + 1]),
+        ];
+        assert_eq!(masked, expected);
+        assert_eq!(numbers(&store), [1]);
+    }
+    store.write(&[schema_is(0)]).unwrap();
+    let error = store.upgrade().unwrap_err().to_string();
+    assert!(error.ends_with("has schema 0, this program knows 1 and newer ones"), "{error}");
+}
+
+/// Whoever restarts in the middle of it finds the one layout or the other.
+#[test]
+fn an_upgrade_is_one_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    of_schema_1(&whole);
+    let before = used(&fs::read(whole.join("sled/db")).unwrap());
+    Store::open(&whole).unwrap().upgrade().unwrap();
+    let log = fs::read(whole.join("sled/db")).unwrap();
+    let after = used(&log);
+    let mut seen = std::collections::BTreeSet::new();
+    for cut in (before..=after).rev().step_by(29).chain([before]) {
+        let path = dir.path().join(format!("cut-{cut}"));
+        let mut torn = log.clone();
+        torn[cut..].fill(0);
+        copied(&whole, &path, &torn);
+        let store = Store::open(&path).unwrap();
+        let (schema, keys) = (store.schema().unwrap(), store.keys(Table::Masked).unwrap());
+        let short = keys.iter().filter(|key| key.len() == 1).count();
+        assert_eq!((short, keys.len()), (if schema == 1 { 2 } else { 0 }, 3), "cut at {cut}");
+        seen.insert(schema);
+        store.upgrade().unwrap();
+        assert_eq!(store.keys(Table::Masked).unwrap().iter().filter(|key| key.len() == 5).count(), 3);
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [1, SCHEMA]);
+}
+
+/// sled refuses everything after a write that failed; the store does not.
+#[test]
+fn after_a_failure_the_next_call_finds_what_is_on_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    filled(&path, 3);
+    let store = Store::open(&path).unwrap();
+    for n in 0..5 {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = store.log.run(|_| Err::<(), _>(full().into()));
+        let error = error.unwrap_err();
+        assert!(error.may_pass() && error.to_string().ends_with("store: the disk is full"), "{error}");
+        assert_eq!(numbers(&store)[..6], [0, 1, 2, 3, 4, 5]);
+        store.write(&[put(100 + n, b"written")]).unwrap();
+    }
+    drop(store);
+    assert_eq!(numbers(&Store::open(&path).unwrap()), [0, 1, 2, 3, 4, 5, 100, 101, 102, 103, 104]);
 }
