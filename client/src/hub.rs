@@ -20,16 +20,17 @@ use somnus_protocol::token::Close;
 use somnus_protocol::trainer::EvaluateTask;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as Moment, sleep, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
 use crate::cache::Cache;
 use crate::config::ClientConfig;
 use crate::credentials::Credentials;
 use crate::enrol::{EnrolError, renew};
-use crate::files::{self, FileError};
+use crate::files::FileError;
 use crate::hands::{About, Hands};
 use crate::identity::{Folder, IdentityError, Membership, now};
+use crate::kept;
 use crate::limits::misfit::Misfit;
 use crate::limits::watch::Change;
 use crate::limits::{MISFIT, Reason, Watch, disk, memory};
@@ -174,7 +175,7 @@ impl Hub {
 impl Hub {
     /// The machine with what the folder has of an earlier life, and fresh entropy for its masks.
     fn machine(&self) -> Result<Participant, HubError> {
-        let read = |name| files::read(&self.folder.path().join(name));
+        let read = |name| kept::read(&self.folder.path().join(name));
         let kept = Kept { memory: read(MEMORY)?, secrets: read(SECRETS)?, update: read(UPDATE)? };
         let mut entropy = Zeroizing::new([0; 32]);
         SystemRandom::new().fill(&mut *entropy).map_err(|_| HubError::Entropy)?;
@@ -296,7 +297,7 @@ impl Driver {
                             Keep::Update => UPDATE,
                         };
                         let path = self.hub.folder.path().join(name);
-                        let write = move |_: &mut Cache| files::write_atomically(&path, secret.as_bytes());
+                        let write = move |_: &mut Cache| kept::write(&path, &secret);
                         let written = self.blocking(write).await;
                         if self.disk(written).await.is_none() {
                             return self.start_over();
@@ -443,6 +444,7 @@ impl Driver {
         match event {
             Event::Training(round) => info!(%round, "training"),
             Event::Trained { round, examples, loss } => info!(%round, examples, loss, "trained"),
+            Event::Bound { round, keys, step, way } => debug!(%round, %keys, step, %way, "bound"),
             Event::Counted(round) => info!(%round, "the update is part of the next release"),
             Event::Evaluated(version, evaluation) => {
                 let epochs: u64 = evaluation.confusion.iter().copied().map(u64::from).sum();

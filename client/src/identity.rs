@@ -27,6 +27,8 @@ use crate::files::{self, FileError, make_folder, write_atomically};
 const KEY: &str = "hub.key";
 const MEMBERSHIP: &str = "federation.json";
 const LOCK: &str = "lock";
+/// The layout of [`MEMBERSHIP`] that this program writes, and the newest it reads.
+const FORMAT: u32 = 1;
 const DAY: u64 = 24 * 3600;
 /// The longest that a hub keeps a certificate.
 const RENEWAL: u64 = 30 * DAY;
@@ -75,6 +77,9 @@ pub struct HubKey(KeyPair);
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Membership {
+    /// The file's layout.
+    #[serde(default = "first_format")]
+    pub format: u32,
     /// The federation's name.
     pub federation: String,
     /// The hub's name in it.
@@ -89,6 +94,18 @@ pub struct Membership {
     pub issued: u64,
     /// When it ends.
     pub expires: u64,
+}
+
+/// What a membership of any format says first.
+#[derive(Deserialize)]
+struct AnyFormat {
+    #[serde(default = "first_format")]
+    format: u32,
+}
+
+/// Files that do not say it are of the first.
+fn first_format() -> u32 {
+    1
 }
 
 /// The folder of one hub, for this process alone until it is dropped.
@@ -175,6 +192,12 @@ impl Membership {
             other => other.map_err(|cause| FileError::new(&path, cause))?,
         };
         let unusable = |why: String| IdentityError::Unusable { path: path.clone(), why };
+        let any: AnyFormat = serde_json::from_str(&text).map_err(|why| unusable(why.to_string()))?;
+        if any.format > FORMAT {
+            let found = any.format;
+            let why = format!("a newer somnus-client wrote it (format {found}, this one knows {FORMAT})");
+            return Err(unusable(why));
+        }
         let membership: Self = serde_json::from_str(&text).map_err(|why| unusable(why.to_string()))?;
         if membership.pin().is_none() || decode_der(&membership.certificate).is_none() {
             return Err(unusable("its authority or certificate is unreadable".into()));
@@ -252,6 +275,7 @@ pub fn membership(
     now: u64,
 ) -> Membership {
     Membership {
+        format: FORMAT,
         federation,
         name,
         server: server.to_owned(),
@@ -290,9 +314,13 @@ mod tests {
         }
         assert!(matches!(Folder::open(&path), Err(IdentityError::Busy(_))));
         drop(folder);
-        fs::write(path.join(KEY), "nonsense").unwrap();
-        let error = Folder::open(&path).unwrap().key().err().unwrap().to_string();
-        assert!(error.contains("hub.key: not an Ed25519 key"), "{error}");
+        let pem = fs::read(path.join(KEY)).unwrap();
+        let torn = (0..pem.len() - 1).step_by(7).map(|cut| pem[..cut].to_vec());
+        for bad in torn.chain([b"nonsense".to_vec()]) {
+            fs::write(path.join(KEY), &bad).unwrap();
+            let error = Folder::open(&path).unwrap().key().err().map(|error| error.to_string());
+            assert!(error.is_some_and(|error| error.contains("hub.key: not an Ed25519 key")), "{bad:?}");
+        }
     }
 
     #[test]
@@ -312,7 +340,19 @@ mod tests {
         // By a clock that was late when the certificate came, it seems to be good for years.
         let late = Membership { expires: 100 * RENEWAL, ..loaded.clone() };
         assert!(!late.is_due(999 + RENEWAL) && late.is_due(1000 + RENEWAL) && late.is_due(999));
-        fs::write(dir.path().join(MEMBERSHIP), "{}").unwrap();
-        assert!(Membership::load(dir.path()).unwrap_err().to_string().contains("federation.json"));
+        // Torn anywhere, or of a newer program: named, and not used.
+        let path = dir.path().join(MEMBERSHIP);
+        let text = fs::read_to_string(&path).unwrap();
+        for cut in 0..text.len() {
+            fs::write(&path, &text[..cut]).unwrap();
+            let error = Membership::load(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("federation.json: "), "cut at {cut}: {error}");
+        }
+        fs::write(&path, text.replace("\"format\": 1", "\"format\": 2, \"new\": true")).unwrap();
+        let error = Membership::load(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("federation.json: a newer somnus-client wrote it (format 2"), "{error}");
+        // Before the file said its format.
+        fs::write(&path, text.replace("\"format\": 1,", "")).unwrap();
+        assert_eq!(Membership::load(dir.path()).unwrap(), kept);
     }
 }

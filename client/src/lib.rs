@@ -2,7 +2,7 @@
 //!
 //! A table of contents, from the disk to the network:
 //!
-//! - [`identity`]: the hub's folder, key and membership; [`config`]: its `client.toml`; [`files`]: whole or absent;
+//! - [`identity`]: the hub's folder, key and membership; [`config`]: its `client.toml`; [`files`]: whole or absent; [`kept`]: and checked;
 //! - [`limits`]: what the machine's owner lets it use, and when;
 //! - [`training`]: the one file that names the model and the signals; [`hands`]: what the driver needs of it;
 //! - [`cache`]: models on disk; [`report`]: what the person gets to see;
@@ -19,6 +19,7 @@ pub mod frame;
 pub mod hands;
 pub mod hub;
 pub mod identity;
+pub mod kept;
 pub mod limits;
 pub mod link;
 pub mod report;

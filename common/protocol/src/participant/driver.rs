@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::job::{Job, JobResult};
 use super::owner::{Keep, Secret};
 use crate::fault::Fault;
-use crate::ids::{BlobId, Round, Version};
+use crate::ids::{BlobId, Digest, Round, Version};
 use crate::message::{ToClient, ToServer};
 use crate::time::Instant;
 use crate::trainer::LocalEvaluation;
@@ -85,6 +85,18 @@ pub enum Event {
         examples: u32,
         /// Mean loss.
         loss: f32,
+    },
+    /// From here on a step of a masked round can happen in this way only. That is on the disk; what follows from it is about to
+    /// leave.
+    Bound {
+        /// The round.
+        round: Round,
+        /// Digest of this client's public round keys, which stand for its masks.
+        keys: Digest,
+        /// Which step.
+        step: &'static str,
+        /// Digest of the way: of a roster, of who has shared, of a masked update, of a list of survivors.
+        way: Digest,
     },
     /// The update is part of the next release.
     Counted(Round),

@@ -27,7 +27,7 @@ pub(super) enum Pin {
 }
 
 impl Pin {
-    fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Pin::Roster => "roster",
             Pin::Shares => "set of shares",

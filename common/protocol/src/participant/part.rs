@@ -141,12 +141,14 @@ impl Participant {
     }
 
     /// Allows a step that may happen in one way only.
-    fn pin(&mut self, promise: Digest, pin: Pin, digest: Digest) -> bool {
-        match self.guard.pin(promise, pin, digest) {
+    fn pin(&mut self, part: &Part, pin: Pin, way: Digest) -> bool {
+        match self.guard.pin(part.promise, pin, way) {
             Ok(first) => {
                 if first {
                     self.keep_secrets();
                 }
+                let keys = Digest::of(&part.keys.advertisement.keys().map(|key| &key[..]).concat());
+                self.event(Event::Bound { round: part.assignment.round, keys, step: pin.text(), way });
                 true
             }
             Err(fault) => {
@@ -173,7 +175,7 @@ impl Participant {
         if roster.len > MAX_ROSTER as u64 {
             self.event(Event::Refused(Fault::Oversized { len: roster.len, limit: MAX_ROSTER as u64 }));
             self.task = Task::Masking(part);
-        } else if !self.pin(part.promise, Pin::Roster, roster.digest) {
+        } else if !self.pin(&part, Pin::Roster, roster.digest) {
             self.task = Task::Masking(part);
         } else if let Stage::Ready = part.stage {
             self.out.push_back(Output::Lookup(roster));
@@ -203,7 +205,7 @@ impl Participant {
         let digest = Digest::of(&wire::to_disk(&present));
         match std::mem::replace(&mut part.stage, Stage::Away) {
             Stage::Shared(session) if !self.busy => {
-                if self.pin(part.promise, Pin::Shares, digest) {
+                if self.pin(&part, Pin::Shares, digest) {
                     let secrets = self.secrets(part.promise);
                     let before = self.before(&part.assignment);
                     let (promise, update) = (part.promise, part.update.bytes.clone());
@@ -217,7 +219,7 @@ impl Participant {
             }
             stage @ Stage::Masked(_) => {
                 part.stage = stage;
-                if self.pin(part.promise, Pin::Shares, digest)
+                if self.pin(&part, Pin::Shares, digest)
                     && let Some(offer) = part.offer()
                 {
                     self.send(offer);
@@ -236,7 +238,7 @@ impl Participant {
                 let digest = Digest::of(&wire::to_disk(survivors));
                 // On the disk before this client is bound to it, and bound to it before anybody hears of it.
                 let checked = holding.check(survivors);
-                let allowed = checked.is_ok() && self.pin(part.promise, Pin::Survivors, digest);
+                let allowed = checked.is_ok() && self.pin(&part, Pin::Survivors, digest);
                 if let Err(fault) = &checked {
                     self.event(Event::Refused(fault.clone()));
                 }
@@ -272,7 +274,7 @@ impl Participant {
                 if promise == part.promise =>
             {
                 faults.into_iter().for_each(|fault| self.event(Event::Refused(fault)));
-                if !self.pin(promise, Pin::Upload, Digest::of(&bytes)) {
+                if !self.pin(&part, Pin::Upload, Digest::of(&bytes)) {
                     let why = "the training gave another update than before, and one mask hides one update";
                     return self.decline(round, why.into());
                 }
