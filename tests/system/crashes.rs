@@ -1,86 +1,9 @@
-//! `kill -9` at random points of a round, on the real binaries.
-//!
-//! A point is a line: all processes' lines arrive in one log, and a process is killed right after the n-th, n by chance.
-//! Nothing is timed. The number of kills is `SOMNUS_KILLS` (default 6).
+//! Hubs that die in the middle of a round: what the round makes of it. (Who is killed and comes back: `kills.rs`.)
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde_json::Value;
 
 use crate::harness::{Log, Place, Process};
-
-const ROUNDS: &str = "rounds = 5\ncohort = 4\nmin_clients = 4\nmin_reports = 4\nselection_seconds = 5.0\n\
-                      training_seconds = 60.0\nevaluation_seconds = 5.0\npause_seconds = 0.2\n\
-                      secure = { patience_seconds = 20.0 }\n";
-
-fn kills() -> usize {
-    std::env::var("SOMNUS_KILLS").ok().map_or(6, |text| text.parse().expect("SOMNUS_KILLS is a number"))
-}
-
-/// The version in a line like `... released version=3 ...`.
-fn released(line: &str) -> Option<u64> {
-    let rest =
-        line.strip_prefix("server: ").filter(|line| line.contains(" released "))?.split("version=").nth(1)?;
-    rest.split(' ').next()?.parse().ok()
-}
-
-#[test]
-fn a_server_that_is_killed_loses_nothing_and_the_federation_goes_on_by_itself() {
-    let wanted = kills();
-    let mut killed = 0;
-    for life in 0..100 {
-        if killed < wanted {
-            killed += one_federation(20 + life, wanted - killed);
-        }
-    }
-    assert_eq!(killed, wanted);
-}
-
-/// Kills the server at most `kills` times while a federation runs to its end; how often it was.
-fn one_federation(seed: u64, kills: usize) -> usize {
-    let mut chance = SmallRng::seed_from_u64(seed);
-    let place = Place::new(4, ROUNDS);
-    let log = Log::new();
-    let mut server = place.serve(&log);
-    let names = place.enrol_everybody();
-    let mut hubs: Vec<Process> = names.iter().map(|name| log.start(name, &mut place.running(name))).collect();
-    let mut announced = 0;
-    let mut killed = 0;
-    'lives: loop {
-        let mut countdown = if killed < kills { chance.random_range(1..60) } else { usize::MAX };
-        while countdown > 0 {
-            let line = log.next();
-            announced = announced.max(released(&line).unwrap_or(0));
-            countdown -= 1;
-            if line.starts_with("server: finished") {
-                break 'lives;
-            }
-        }
-        server.kill();
-        killed += 1;
-        // The dead server's disk, read by a command of its own.
-        let status = place.status();
-        let release = status["release"].as_u64().unwrap_or(0);
-        assert!(release >= announced, "seed {seed}: release {announced} was announced, {release} is on disk");
-        assert_eq!(status["clients"].as_array().map(Vec::len), Some(names.len()), "seed {seed}: the roster");
-        if announced < 5 {
-            assert!(hubs.iter_mut().all(|hub| !hub.has_ended()), "seed {seed}: a hub gave up");
-        }
-        server = place.serve(&log);
-    }
-    server.done(&log);
-    hubs.into_iter().for_each(|hub| hub.done(&log));
-    let status = place.status();
-    assert_eq!(status["release"], 5, "seed {seed}: {status:#}");
-    for name in &names {
-        let path = place.hub(name).join("report").join(format!("{name}.json"));
-        let report: Value =
-            serde_json::from_str(&std::fs::read_to_string(path).expect("a report")).expect("JSON");
-        assert_eq!(report["model"]["version"], 5, "seed {seed}: {name} has a report on the last release");
-    }
-    println!("seed {seed}: killed the server {killed} times");
-    killed
-}
 
 #[test]
 fn clients_that_are_killed_cost_the_round_its_deadline_and_no_more() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,10 +15,16 @@ use tempfile::TempDir;
 /// Longer than anything here takes on a slow and busy machine; reached only by a process that hangs.
 const LIVENESS: Duration = Duration::from_secs(240);
 
-/// The release binaries of this workspace, built once.
-fn binaries() -> &'static Path {
+/// Where the binaries are, if they need not be built: in a test that runs itself again, or for binaries from elsewhere.
+pub(crate) const BINARIES: &str = "SOMNUS_BINARIES";
+
+/// The binaries of this workspace, built once.
+pub(crate) fn binaries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
+        if let Some(folder) = std::env::var_os(BINARIES) {
+            return folder.into();
+        }
         // This test runs from <target>/<profile>/deps.
         let test = std::env::current_exe().expect("a path");
         let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
@@ -71,17 +78,29 @@ pub(crate) fn bad(command: &mut Command) -> String {
 pub(crate) struct Process {
     child: Child,
     name: String,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
     /// SIGKILL, as by `kill -9`.
     pub(crate) fn kill(mut self) {
+        self.kill_it();
+    }
+
+    /// The same; what it had said is in the log then.
+    pub(crate) fn kill_it(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it is gone");
+        self.readers.drain(..).for_each(|reader| reader.join().expect("a reader does not panic"));
     }
 
     /// Waits for its end, which must be a good one, while the log is read.
     pub(crate) fn done(mut self, log: &Log) {
+        self.ends(log);
+    }
+
+    /// The same.
+    pub(crate) fn ends(&mut self, log: &Log) {
         while !self.has_ended() {
             if log.quiet() {
                 panic!("{} does not end; so far:\n{}", self.name, log.seen().join("\n"));
@@ -126,16 +145,16 @@ impl Log {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let streams: [Box<dyn std::io::Read + Send>; 2] =
             [Box::new(child.stdout.take().expect("a pipe")), Box::new(child.stderr.take().expect("a pipe"))];
-        for stream in streams {
+        let read = |stream: Box<dyn std::io::Read + Send>| {
             let (sender, name) = (self.sender.clone(), name.to_owned());
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     // A test that is over does not listen.
                     let _ = sender.send(format!("{name}: {line}"));
                 }
-            });
-        }
-        Process { child, name: name.to_owned() }
+            })
+        };
+        Process { child, name: name.to_owned(), readers: streams.into_iter().map(read).collect() }
     }
 
     /// Another one that speaks in this log.
@@ -180,6 +199,13 @@ impl Log {
                 return line;
             }
         }
+    }
+
+    /// What is there to be read, without waiting for more.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        let rest: Vec<String> = self.lines.try_iter().collect();
+        self.seen.lock().expect("no panic").extend(rest.iter().cloned());
+        rest
     }
 
     /// What has been read so far.
@@ -317,9 +343,34 @@ impl Place {
 
     /// Starts the server and waits until it listens.
     pub(crate) fn serve(&self, log: &Log) -> Process {
+        self.serve_hearing(log, |_| {})
+    }
+
+    /// The same; `hear` gets every line until then.
+    pub(crate) fn serve_hearing(&self, log: &Log, mut hear: impl FnMut(&str)) -> Process {
         let server = log.start("server", &mut self.admin(&["serve", "--until-finished"]));
-        log.until("server", "listening on");
-        server
+        loop {
+            let line = log.next();
+            hear(&line);
+            if line.starts_with("server: listening on") {
+                return server;
+            }
+        }
+    }
+
+    /// Keeps a copy of the folders of the server and of all hubs, none of which may be running.
+    pub(crate) fn keep_beginning(&self) {
+        for name in STATE {
+            copy(&self.path(name), &self.path(&format!("{name}.beginning")));
+        }
+    }
+
+    /// Puts these copies back.
+    pub(crate) fn back_to_beginning(&self) {
+        for name in STATE {
+            std::fs::remove_dir_all(self.path(name)).expect("a folder");
+            copy(&self.path(&format!("{name}.beginning")), &self.path(name));
+        }
     }
 
     pub(crate) fn enrol_everybody(&self) -> Vec<String> {
@@ -349,6 +400,14 @@ impl Place {
         command.arg("--dir").arg(self.hub(name));
         command
     }
+}
+
+/// The folders that processes write to.
+const STATE: [&str; 2] = ["server", "hubs"];
+
+/// Copies a folder; what is empty in its files takes no space in the copy.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    good(Command::new("cp").args(["-a", "--sparse=always"]).arg(from).arg(to));
 }
 
 /// Peak resident memory of a process that still runs, in MiB.

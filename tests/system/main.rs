@@ -2,9 +2,12 @@
 
 mod arm;
 mod crashes;
+mod disk;
 mod federation;
 mod harness;
+mod kills;
 mod load;
+mod moving;
 mod network;
 mod policy;
 mod readme;
