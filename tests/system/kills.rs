@@ -6,7 +6,7 @@
 //!
 //! `SOMNUS_KILLS` is the number of kills (default 12), half of them in masked rounds, half in masked rounds with noise:
 //!
-//!     SOMNUS_KILLS=1000 cargo test --release -p somnus-tests --test system -- kills --nocapture
+//!     SOMNUS_KILLS=1000 cargo test --release --test system -- kills --nocapture
 
 use std::collections::BTreeMap;
 use std::path::Path;
