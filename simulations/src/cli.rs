@@ -227,8 +227,8 @@ pub struct WorldArgs {
     /// Weights of the model.
     #[arg(long, default_value_t = 10_000)]
     pub weights: usize,
-    /// Clients in each round; a sum holds 8,192.
-    #[arg(long, default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=8192))]
+    /// Clients in each round; a sum holds 8,192. The time of a round grows with the square.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=8192))]
     pub cohort: u32,
     /// Rounds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
