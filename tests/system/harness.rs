@@ -163,7 +163,7 @@ impl Log {
     }
 
     /// Whether nothing has happened for longer than anything here takes. Reads a line, or waits a moment for one.
-    fn quiet(&self) -> bool {
+    pub(crate) fn quiet(&self) -> bool {
         match self.lines.recv_timeout(Duration::from_millis(100)) {
             Ok(line) => {
                 self.seen.lock().expect("no panic").push(line);
