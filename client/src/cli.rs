@@ -13,6 +13,7 @@ use somnus_service::Supervisor;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
+use crate::check;
 use crate::config::{CONFIG, ClientConfig, DEFAULT_FILE};
 use crate::enrol::enrol;
 use crate::files::write_atomically;
@@ -42,7 +43,7 @@ enum Command {
     },
     /// Take part: train when the server asks, evaluate, write reports.
     Run {
-        /// Where the nights are (sleep-accel layout).
+        /// Where the nights are; `check` says whether they can be used.
         #[arg(long)]
         data: PathBuf,
         /// Whose nights; needed if the folder has those of several people.
@@ -53,6 +54,14 @@ enum Command {
         until_finished: bool,
         #[command(flatten)]
         place: Place,
+    },
+    /// Say what is in a folder of recordings: what is missing, what will be used, what is wrong and what to do about it.
+    Check {
+        /// The folder, as for `run --data`.
+        data: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Write the report of the last evaluation; needs no network.
     Report {
@@ -145,6 +154,19 @@ impl Cli {
                     Ending::Stopped => say("stopped"),
                     Ending::Finished(version) => say(&format!("finished with release {version}")),
                 }
+            }
+            Command::Check { data, json } => {
+                let inspection = check::check(&data);
+                let text = if json {
+                    serde_json::to_string_pretty(&inspection)?
+                } else {
+                    check::describe(&inspection)
+                };
+                say(&text)?;
+                if inspection.is_sound() {
+                    return Ok(());
+                }
+                anyhow::bail!("{}: something has to be mended first", data.display())
             }
             Command::Report { out, place } => {
                 say(&report::write(&place.dir, out.as_deref())?.display().to_string())

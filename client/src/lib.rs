@@ -4,12 +4,13 @@
 //!
 //! - [`identity`]: the hub's folder, key and membership; [`config`]: its `client.toml`; [`files`]: whole or absent; [`kept`]: and checked;
 //! - [`limits`]: what the machine's owner lets it use, and when;
-//! - [`training`]: the one file that names the model and the signals; [`hands`]: what the driver needs of it;
+//! - [`training`]: the one file that names the model; [`hands`]: what the driver needs of it; [`check`]: what recordings are worth;
 //! - [`cache`]: models on disk; [`report`]: what the person gets to see;
 //! - [`link`]: QUIC, TLS and its sentences; [`enrol`]: certificates; [`session`], [`frame`]: one connection;
 //! - [`hub`]: the loop around the participant; [`cli`]: the commands.
 
 pub mod cache;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub(crate) mod credentials;

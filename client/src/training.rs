@@ -1,4 +1,4 @@
-//! The rim to the model: the one file of this crate that names `somnus-model` and `somnus-signals`.
+//! The rim to the model: the one file of this crate that names `somnus-model`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use somnus_protocol::message::Role;
 use somnus_protocol::plan::TrainPlan;
 use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
 use somnus_report::{ClientReport, ClientResult, ModelInfo, NightOptions, NightResult, Staging};
-use somnus_signals::{DataError, Night, NightRules, PersonId, Task, prepare, sleep_accel, split};
+use somnus_signals::{DataError, Layout, Night, NightRules, PersonId, Task, prepare, split};
 
 use crate::config::{DataConfig, Device};
 use crate::hands::{About, Hands};
@@ -77,10 +77,11 @@ impl HubNights {
         config: &DataConfig,
         role: Role,
     ) -> Result<Self, NightsError> {
+        let layout = Layout::detect(folder)?;
         let person = match person {
             Some(id) => PersonId::new(id).map_err(|error| NightsError::BadPerson(error.to_string()))?,
             None => {
-                let mut people = sleep_accel::people(folder)?;
+                let mut people = layout.people(folder)?;
                 match (people.len(), people.pop()) {
                     (1, Some(only)) => only,
                     (count, Some(example)) => {
@@ -92,7 +93,7 @@ impl HubNights {
         };
         let rules = NightRules::default();
         let (mut nights, mut notes) = (Vec::new(), Vec::new());
-        for recording in sleep_accel::load_person(folder, &person)? {
+        for recording in layout.load_person(folder, &person)? {
             match prepare(&recording, &rules) {
                 Ok(night) => nights.push(Arc::new(night)),
                 Err(excluded) => notes.push(format!("{} left out: {}", excluded.id, excluded.reason)),
@@ -258,6 +259,8 @@ mod tests {
     use somnus_protocol::plan::{Personalisation, TrainPlan, TrainableSet};
     use somnus_report::Extent;
     use somnus_signals::synthetic::{SyntheticConfig, recordings};
+
+    use somnus_signals::sleep_accel;
 
     use super::*;
     use crate::limits::{Limits, MIB, Reason, Verdict};

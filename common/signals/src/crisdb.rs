@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::recording::{DEFAULT_NIGHT, WEEK_SECONDS};
 use crate::{DataError, Recording, Stream, StreamKind, files, table};
 
-const SUFFIX: &str = "_hr_0.2hz.csv";
+pub(crate) const SUFFIX: &str = "_hr_0.2hz.csv";
 const HEADER: &str = "hr_bpm";
 /// Seconds from one line to the next.
 const STEP_SECONDS: f64 = 5.0;

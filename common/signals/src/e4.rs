@@ -20,8 +20,10 @@ const ACC: &str = "ACC.csv";
 const BVP: &str = "BVP.csv";
 const HR: &str = "HR.csv";
 const IBI: &str = "IBI.csv";
+/// The files that are read: acceleration, pulse wave, heart rate, beat intervals.
+pub(crate) const FILES: [&str; 4] = [ACC, BVP, HR, IBI];
 /// Units of acceleration in a g.
-const PER_G: f64 = 64.0;
+pub(crate) const PER_G: f64 = 64.0;
 /// No sensor of a wristband is faster, Hz.
 const FASTEST: f64 = 1024.0;
 
@@ -34,7 +36,7 @@ pub fn load(dir: &Path) -> Result<Vec<Recording>, DataError> {
     let mut recordings = Vec::new();
     for name in files::names(dir)? {
         let folder = dir.join(&name);
-        if [ACC, BVP, HR, IBI].iter().any(|file| files::exist(&folder.join(file))) {
+        if FILES.iter().any(|file| files::exist(&folder.join(file))) {
             recordings.push(load_folder(&folder, &files::person(&folder, &name)?)?);
         }
     }

@@ -5,10 +5,10 @@
 //! ([`Excluded`]), by [`NightRules`]. Recordings come from disk or from a seed
 //! ([`synthetic`]); [`split`] says which of them may be learned from.
 //!
-//! One module for each layout on disk, any file of it perhaps gzipped: [`sleep_accel`] (a watch, scored), [`slpdb`]
+//! One module for each [`Layout`] on disk, any file of it perhaps gzipped: [`plain`] (for recordings of one's own), [`sleep_accel`] (a watch, scored), [`slpdb`]
 //! (heart beats, scored), [`mmash`] (a day of movement and beats, times in bed), [`e4`] (wristband: acceleration
 //! and pulse), [`crisdb`] (a day of heart rate), [`wisdm`] (acceleration of known activities), and [`wfdb`] for the
-//! records that PhysioNet's databases are made of.
+//! records that PhysioNet's databases are made of. [`inspect()`] says what is in a folder, and what is wrong with it.
 //!
 //! [`derive()`] makes the streams that a night needs of those that were recorded. What it is made of stands alone: gaps cut a
 //! stream into [`Segment`]s, which are resampled or searched for [`r_peaks`] and [`pulses`]; beats give [`intervals`], cleaned ones
@@ -29,6 +29,8 @@ mod enmo;
 mod error;
 mod features;
 mod files;
+mod inspect;
+mod layout;
 mod motion;
 mod moving;
 mod night;
@@ -49,6 +51,7 @@ mod view;
 pub mod crisdb;
 pub mod e4;
 pub mod mmash;
+pub mod plain;
 pub mod sleep_accel;
 pub mod slpdb;
 pub mod split;
@@ -60,6 +63,8 @@ pub use derive::derive;
 pub use enmo::enmo;
 pub use error::DataError;
 pub use features::prepare;
+pub use inspect::{Finding, Inspected, Inspection, Severity, Standing, inspect};
+pub use layout::Layout;
 pub use night::{Cohort, Excluded, Features, Night, NightRules, Normalisation, Quality};
 pub use person::{InvalidPersonId, PersonId};
 pub use pulses::{LEAST_PPG_RATE, pulses};

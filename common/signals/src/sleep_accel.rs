@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use crate::motion::Motion;
 use crate::recording::{DEFAULT_NIGHT, EPOCH_SECONDS, night_order};
-use crate::{Cohort, DataError, NightRules, PersonId, Recording, Stage, Stream, StreamKind, table};
+use crate::{Cohort, DataError, NightRules, PersonId, Recording, Stage, Stream, StreamKind, files, table};
 
 /// Samples this far outside the labelled night are kept, seconds: they let the first and the last epoch interpolate.
 pub const MARGIN_SECONDS: f64 = 60.0;
@@ -99,6 +99,33 @@ pub fn load_motion(dir: &Path, person: &PersonId, name: &str) -> Result<Option<S
     let labels = read_labels(&night.path(dir, LABELS))?;
     let span = Span::of(labels.as_deref());
     read_stream::<4, 3>(&night.path(dir, MOTION), StreamKind::Accel, span)
+}
+
+/// The names of the layout's folders.
+pub(crate) fn folders() -> impl Iterator<Item = &'static str> {
+    FOLDERS.into_iter().map(|(folder, _)| folder)
+}
+
+/// The files of a night, each with the stream that it holds; labels hold none.
+pub(crate) type NightFiles = Vec<(Option<StreamKind>, PathBuf)>;
+
+/// The files of every night.
+///
+/// # Errors
+/// [`DataError`] when the folder is missing or holds no recording.
+pub(crate) fn night_files(dir: &Path) -> Result<Vec<NightFiles>, DataError> {
+    let places = [
+        (Some(StreamKind::Hr), HEART_RATE),
+        (None, LABELS),
+        (Some(StreamKind::Activity), COUNTS),
+        (Some(StreamKind::Posture), POSTURE),
+        (Some(StreamKind::Accel), MOTION),
+    ];
+    let of = |night: &NightKey| {
+        let all = places.into_iter().map(|(kind, place)| (kind, night.path(dir, place)));
+        all.filter(|(_, path)| files::exist(path)).collect()
+    };
+    Ok(nights(dir)?.iter().map(of).collect())
 }
 
 /// Writes one night in this layout, creating folders as needed.

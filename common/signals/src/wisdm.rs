@@ -17,7 +17,10 @@ use crate::{DataError, PersonId, Stream, StreamKind, files, table};
 /// Samples per second.
 pub const RATE_HZ: f64 = 20.0;
 /// m/s² in a g.
-const STANDARD_GRAVITY: f64 = 9.806_65;
+pub(crate) const STANDARD_GRAVITY: f64 = 9.806_65;
+
+/// How the files' names end.
+pub(crate) const SUFFIX: &str = "_accel_watch.txt";
 
 /// What the person was doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,7 +97,7 @@ pub fn load(dir: &Path) -> Result<Vec<Bout>, DataError> {
     let mut bouts = Vec::new();
     let mut found = false;
     for name in files::names(dir)? {
-        if let Some(id) = name.strip_prefix("data_").and_then(|n| n.strip_suffix("_accel_watch.txt")) {
+        if let Some(id) = name.strip_prefix("data_").and_then(|n| n.strip_suffix(SUFFIX)) {
             found = true;
             let path = dir.join(&name);
             bouts.extend(load_file(&path, &files::person(&path, id)?)?);

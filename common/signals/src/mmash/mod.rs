@@ -33,8 +33,8 @@ use beats::Beats;
 use clock::Calendar;
 use movement::Movement;
 
-const ACTIGRAPH: &str = "Actigraph.csv";
-const RR: &str = "RR.csv";
+pub(crate) const ACTIGRAPH: &str = "Actigraph.csv";
+pub(crate) const RR: &str = "RR.csv";
 const SLEEP: &str = "sleep.csv";
 
 /// Everyone who has a folder in `dir`, by the folder's name in [`crate::natural_order`]. Folders without an `Actigraph.csv`

@@ -1,6 +1,7 @@
 //! The crate from outside: folders on disk, the real cohort where it is, and the synthetic one.
 
 mod derived;
+mod inspect;
 mod loaders;
 mod mitdb;
 mod real_cohort;
