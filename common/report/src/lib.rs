@@ -36,6 +36,7 @@ mod client;
 mod client_report;
 mod confusion;
 pub mod csv;
+pub mod device;
 mod grid;
 pub mod html;
 mod identification;

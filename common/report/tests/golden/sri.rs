@@ -307,3 +307,55 @@ fn golden_sri_group_bias_follows_from_the_published_discrepancies() {
         }
     }
 }
+
+/// The same numbers, but out of the report that a user gets of the published hypnograms.
+#[test]
+fn golden_sri_is_a_study_report_with_the_published_numbers() {
+    let Some(study) = study("golden_sri_is_a_study_report_with_the_published_numbers") else { return };
+    let table = std::fs::read_to_string(format!("{FOLDER}/hypnograms.csv")).unwrap();
+    let summary = somnus_report::device::study("sri", &table, &staging()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    somnus_report::write_run(dir.path(), &summary).unwrap();
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let written: Value = serde_json::from_str(&read("summary.json")).unwrap();
+    let clients = written["clients"].as_array().unwrap();
+    assert_eq!(clients.len(), 14);
+    let page = read("report.html");
+    let mut compared = 0;
+    for (id, stages) in entries(&study.published["per_subject"]) {
+        let client = clients.iter().find(|client| client["id"] == id.as_str()).unwrap();
+        for (class, stage) in STAGES.iter().enumerate() {
+            let own = &client["metrics"]["per_class"][class];
+            for (key, ours) in
+                [("accuracy", "accuracy"), ("sensitivity", "recall"), ("specificity", "specificity")]
+            {
+                printed(
+                    100.0 * own[ours].as_f64().unwrap(),
+                    &stages[*stage][key],
+                    &format!("{id} {stage} {key}"),
+                );
+                compared += 1;
+            }
+        }
+        assert!(page.contains(id.as_str()), "{id} is not on the page");
+    }
+    for (id, row) in entries(&study.published["per_subject_sleep_measures"]) {
+        let client = clients.iter().find(|client| client["id"] == id.as_str()).unwrap();
+        let night = &client["nights"][0];
+        for (key, ours) in [("TST", "tst"), ("SE", "se"), ("SOL", "sol"), ("WASO", "waso")] {
+            for (side, statistics) in [("ref", "truth_statistics"), ("device", "predicted_statistics")] {
+                let own = night[statistics][ours].as_f64().unwrap();
+                printed(own, &row[&format!("{key}_{side}")], &format!("{id} {key} {side}"));
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 14 * 12 + 14 * 8);
+    assert_eq!(written["discrepancies"].as_array().unwrap().len(), summary.discrepancies.len());
+    // Bland and Altman's plots stand on the page, one for each measure.
+    assert!(
+        summary.discrepancies.len() >= 10 && page.matches("<svg").count() >= 4,
+        "{}",
+        page.matches("<svg").count()
+    );
+}
