@@ -24,6 +24,10 @@ pub enum Command {
     Run(RunArgs),
     /// Score a checkpoint on a folder of labelled nights.
     Evaluate(EvaluateArgs),
+    /// Stage recordings, scored or not: reports and tables of every night.
+    Stage(StageArgs),
+    /// Compare a device's hypnograms with a reference's: the report of a validation study.
+    Compare(CompareArgs),
     /// Print finished runs as a page of Markdown tables.
     Results(ResultsArgs),
     /// Ask what a checkpoint's embeddings give away.
@@ -83,6 +87,35 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub data: PathBuf,
     /// Where the reports go.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Arguments of `stage`.
+#[derive(Args, Debug)]
+pub struct StageArgs {
+    /// The checkpoint: a foundation, or a release.
+    pub model: PathBuf,
+    /// The folder of recordings, in any layout that `somnus-client check` knows.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Where the reports and tables go.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Also write what the network is given and its logits, as safetensors.
+    #[arg(long)]
+    pub tensors: bool,
+}
+
+/// Arguments of `compare`.
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// A CSV file with the columns subject,epoch,reference,device.
+    pub table: PathBuf,
+    /// The classes by their codes, wake first; REM last if it is one.
+    #[arg(long, value_delimiter = ',', default_value = "Wake,Light,Deep,REM")]
+    pub classes: Vec<String>,
+    /// Where the report goes.
     #[arg(long)]
     pub out: PathBuf,
 }

@@ -54,6 +54,7 @@ pub mod recipe;
 pub mod regression;
 pub mod rss;
 pub mod scenario;
+pub mod stage;
 pub mod start;
 mod steady;
 pub mod study;

@@ -7,12 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Parser;
 use somnus_model::DeviceKind;
-use somnus_report::Summary;
-use somnus_report::{markdown, output, table};
+use somnus_report::{Staging, Summary, device, markdown, output, table};
 use somnus_signals::{NightRules, sleep_accel, synthetic};
 use somnus_sim::cli::{
-    BenchArgs, BenchCommand, Cli, Command, EvaluateArgs, FoundationArgs, LoadArgs, PretrainArgs, ProbeArgs,
-    ResultsArgs, SynthArgs, WorldArgs,
+    BenchArgs, BenchCommand, Cli, Command, CompareArgs, EvaluateArgs, FoundationArgs, LoadArgs, PretrainArgs,
+    ProbeArgs, ResultsArgs, StageArgs, SynthArgs, WorldArgs,
 };
 use somnus_sim::cohort::People;
 use somnus_sim::evaluate::evaluate as score;
@@ -67,6 +66,8 @@ fn command(command: Command) -> anyhow::Result<()> {
             study(scenario, args.data.as_deref(), &out, args.seed, means)
         }
         Command::Evaluate(args) => evaluate(&args),
+        Command::Stage(args) => stage(&args),
+        Command::Compare(args) => compare(&args),
         Command::Results(args) => results(&args),
         Command::Probe(args) => subjects(&args),
         Command::Synth(args) => synth(&args),
@@ -129,6 +130,36 @@ fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     let model = Model::load(&args.model, DeviceKind::Flex)?;
     probe(&args.out)?;
     report(&args.out, score(&model, &args.data, start)?)
+}
+
+fn stage(args: &StageArgs) -> anyhow::Result<()> {
+    let model = Model::load(&args.model, DeviceKind::Flex)?;
+    probe(&args.out)?;
+    let staged = somnus_sim::stage::stage(&model, &args.data, &args.out, args.tensors)?;
+    let mut stdout = std::io::stdout().lock();
+    for left in &staged.excluded {
+        writeln!(stdout, "{} left out: {}", left.id, left.reason)?;
+    }
+    let nights = staged.tables.len();
+    writeln!(stdout, "{nights} nights are staged in {}", args.out.display())?;
+    Ok(())
+}
+
+fn compare(args: &CompareArgs) -> anyhow::Result<()> {
+    let start = std::time::Instant::now();
+    let file = args.table.display();
+    if args.classes.len() < 2 {
+        bail!("--classes: at least two are needed");
+    }
+    let table = std::fs::read_to_string(&args.table).with_context(|| file.to_string())?;
+    let names: Vec<&str> = args.classes.iter().map(String::as_str).collect();
+    let rem = names.last().is_some_and(|last| last.eq_ignore_ascii_case("rem"));
+    let name = args.table.file_stem().map_or_else(|| "compare".into(), |stem| stem.to_string_lossy());
+    let mut summary =
+        device::study(&name, &table, &Staging::new(&names, rem)).with_context(|| file.to_string())?;
+    summary.seconds = start.elapsed().as_secs_f64();
+    probe(&args.out)?;
+    report(&args.out, summary)
 }
 
 fn results(args: &ResultsArgs) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod load;
 mod moving;
 mod network;
 mod policy;
+mod python;
 mod readme;
 mod refusals;
 mod service;

@@ -32,6 +32,7 @@ pub mod conv;
 mod course;
 pub mod encoder;
 mod error;
+mod export;
 mod footprint;
 mod input;
 mod invariance;

@@ -128,14 +128,8 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::File`] if a tensor's shape does not match its values.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
-        let raw: Vec<(&String, &Tensor, Vec<u8>)> =
-            self.tensors.iter().map(|(name, tensor)| (name, tensor, bytes_of(&tensor.values))).collect();
-        let mut views = Vec::with_capacity(raw.len());
-        for (name, tensor, data) in &raw {
-            views.push((name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), data)?));
-        }
         let manifest = serde_json::to_string(&self.manifest)?;
-        Ok(serialize(views, Some([(KEY.to_owned(), manifest)].into_iter().collect()))?)
+        pack(&self.tensors, Some(manifest))
     }
 
     /// The weights of a trainable set as one vector, in release order.
@@ -181,6 +175,24 @@ impl Checkpoint {
     fn tensor(&self, name: &str) -> Result<&Tensor, CheckpointError> {
         self.tensors.get(name).ok_or_else(|| CheckpointError::Missing(name.to_owned()))
     }
+}
+
+/// Tensors as a safetensors file without a manifest, for other programs; it is no checkpoint.
+///
+/// # Errors
+/// [`CheckpointError::File`] if a tensor's shape does not match its values.
+pub fn tensors_to_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, CheckpointError> {
+    pack(tensors, None)
+}
+
+fn pack(tensors: &BTreeMap<String, Tensor>, manifest: Option<String>) -> Result<Vec<u8>, CheckpointError> {
+    let raw: Vec<(&String, &Tensor, Vec<u8>)> =
+        tensors.iter().map(|(name, tensor)| (name, tensor, bytes_of(&tensor.values))).collect();
+    let mut views = Vec::with_capacity(raw.len());
+    for (name, tensor, data) in &raw {
+        views.push((name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), data)?));
+    }
+    Ok(serialize(views, manifest.map(|manifest| [(KEY.to_owned(), manifest)].into_iter().collect()))?)
 }
 
 /// Weights as they travel: little-endian f32.
