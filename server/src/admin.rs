@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use somnus_protocol::config::RoundConfig;
 use somnus_protocol::ids::{ClientId, Round, Version};
 use somnus_protocol::privacy::ledger;
 
@@ -102,6 +103,9 @@ pub struct Status {
     pub rounds: Vec<RoundLine>,
     /// The last lines of the audit log, oldest first.
     pub audit: Vec<Entry>,
+    /// The most that all rounds together may tell of one person's presence, if there is a promise about it.
+    #[serde(default)]
+    pub budget: Option<f64>,
 }
 
 /// One client of a [`Status`].
@@ -234,6 +238,7 @@ fn status(federation: &Federation, live: Option<&Live>) -> Result<Status, Reques
         invitations,
         rounds: rounds.collect(),
         audit: federation.audit.tail(RECENT)?,
+        budget: federation.config.rounds.as_ref().ok().and_then(RoundConfig::epsilon),
         running,
     })
 }

@@ -19,6 +19,10 @@ use crate::control::{ask, open_to_serve};
 use crate::driver::{Ending, Options, Server};
 use crate::federation::{CONFIG, Federation, Founding};
 use crate::privacy::{self, Question};
+use crate::watch::alarm::alarms;
+
+/// How often `status --watch` looks.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// The aggregator of a Somnus federation.
 #[derive(Debug, Parser)]
@@ -57,11 +61,14 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Show clients, invitations, rounds and the running server.
+    /// Show clients, invitations, rounds and the running server, and what to look at.
     Status {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// Again and again, until interrupted.
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -166,12 +173,21 @@ impl Cli {
                 place.ask(AdminRequest::Revoke { name: name.clone() })?;
                 say(&format!("{name} is revoked"))
             }
-            Command::Status { json, place } => {
+            Command::Status { json, watch, place } => loop {
                 let AdminReply::Status(status) = place.ask(AdminRequest::Status)? else {
                     bail!("unexpected answer")
                 };
-                say(&if json { serde_json::to_string_pretty(&status)? } else { describe(&status, now()) })
-            }
+                if json {
+                    return say(&serde_json::to_string_pretty(&status)?);
+                }
+                let text = describe(&status, now());
+                if !watch {
+                    return say(&text);
+                }
+                // To the upper left, and nothing behind what is written.
+                say(&format!("\x1b[H\x1b[J{text}"))?;
+                std::thread::sleep(LOOK);
+            },
             Command::Privacy(PrivacyCommand::Plan { json, question }) => {
                 let answer = question.answer()?;
                 say(&if json { serde_json::to_string_pretty(&answer)? } else { answer.describe() })
@@ -337,6 +353,7 @@ fn describe(status: &Status, now: Seconds) -> String {
             round.evaluated.as_ref().map(|score| format!(", {score}")).unwrap_or_default()
         ));
     }
+    out.extend(alarms(status, now).into_iter().map(|alarm| format!("LOOK  {}", alarm.text)));
     out.join("\n")
 }
 

@@ -26,6 +26,7 @@ struct Raw {
     store: StoreConfig,
     #[serde(default)]
     limits: Limits,
+    watch: Option<SocketAddr>,
     #[serde(default)]
     federation: FederationConfig,
 }
@@ -98,6 +99,8 @@ pub struct ServerConfig {
     pub keep_releases: usize,
     /// Bounds on what peers may cost.
     pub limits: Limits,
+    /// Where those who watch may look, an address of this machine alone.
+    pub watch: Option<SocketAddr>,
     /// The rounds, if they can be run; the reason if not. Operator commands work either way.
     pub rounds: Result<RoundConfig, ConfigError>,
 }
@@ -125,6 +128,12 @@ impl ServerConfig {
         need((1..=100_000).contains(&limits.handshakes), "limits.handshakes", "1 to 100,000")?;
         need((32..=65_536).contains(&limits.outbound_messages), "limits.outbound_messages", "32 to 65,536")?;
         need((5..=3600).contains(&limits.idle_seconds), "limits.idle_seconds", "5 to 3600 seconds")?;
+        need(
+            raw.watch.is_none_or(|address| address.ip().is_loopback()),
+            "watch",
+            "it tells the names of clients to whoever asks: name a loopback address such as 127.0.0.1:4480, and let a proxy that \
+             asks for a password stand before it",
+        )?;
         Ok(Self {
             name: raw.name,
             listen: raw.listen,
@@ -133,6 +142,7 @@ impl ServerConfig {
             certificate_life: Seconds::from(raw.certificates.days) * 24 * 3600,
             keep_releases: raw.store.keep_releases as usize,
             limits,
+            watch: raw.watch,
             rounds: raw.federation.check(),
         })
     }
@@ -235,6 +245,11 @@ mod tests {
             (
                 "name = \"x\"\nlisten = \"1.2.3.4:5\"\npublic = [\"host\"]\n",
                 "`public`: an address is `host:port`",
+            ),
+            (
+                "name = \"x\"\nlisten = \"1.2.3.4:5\"\nwatch = \"0.0.0.0:80\"\n",
+                "`watch`: it tells the names of clients to whoever asks: name a loopback address such as 127.0.0.1:4480, and \
+                 let a proxy that asks for a password stand before it",
             ),
             ("name = \" \"\nlisten = \"1.2.3.4:5\"\n", "`name`: 1 to 64 characters are needed"),
         ];

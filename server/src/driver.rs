@@ -35,6 +35,7 @@ use crate::roll::EnrolledNow;
 use crate::roster::Refusal;
 use crate::score::ScoreLine;
 use crate::verifier::Gate;
+use crate::watch::Watch;
 
 /// News of peers that wait for the driver; each holds at most one frame.
 const INBOX: usize = 16;
@@ -97,6 +98,7 @@ pub struct Server {
     endpoint: Endpoint,
     gate: Arc<Gate>,
     control: Control,
+    watch: Option<Watch>,
     live: Arc<Live>,
     revoked: mpsc::UnboundedReceiver<ClientId>,
     coordinator: Coordinator,
@@ -124,12 +126,13 @@ impl Server {
         let gate = Arc::new(Gate::new(Arc::clone(&federation.registry))?);
         let endpoint = endpoint::open(&federation, Arc::clone(&gate))?;
         let control = Control::listen(&federation.folder)?;
+        let watch = federation.config.watch.map(Watch::listen).transpose()?;
         let listening = endpoint.local_addr().unwrap_or(federation.config.listen);
         let (live, revoked) = Live::new(listening);
         federation.audit.append(federation.clock.now(), AuditEvent::Started)?;
         let until_finished = options.until_finished;
         let (federation, live) = (Arc::new(federation), Arc::new(live));
-        Ok(Self { federation, endpoint, gate, control, live, revoked, coordinator, until_finished })
+        Ok(Self { federation, endpoint, gate, control, watch, live, revoked, coordinator, until_finished })
     }
 
     /// The address in use.
@@ -152,7 +155,8 @@ impl Server {
     /// # Errors
     /// [`ServeError`] if the disk refuses a record or a job panics; a restart goes on from what is on the disk.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Ending, ServeError> {
-        let Self { federation, endpoint, gate, control, live, revoked, coordinator, until_finished } = self;
+        let Self { federation, endpoint, gate, control, watch, live, revoked, coordinator, until_finished } =
+            self;
         let (to_driver, mut inbox) = mpsc::channel(INBOX);
         let (jobs, results) = mpsc::unbounded_channel();
         let hall = Arc::new(Hall::new(Arc::clone(&federation), gate, to_driver, Patience::default()));
@@ -170,7 +174,8 @@ impl Server {
             ending = driver.run(&mut inbox, results, revoked, until_finished) => ending,
             () = stop => Ok(Ending::Stopped),
             () = admit(&endpoint, &hall) => Ok(Ending::Stopped),
-            () = control.serve(Arc::clone(&federation), live) => Ok(Ending::Stopped),
+            () = control.serve(Arc::clone(&federation), Arc::clone(&live)) => Ok(Ending::Stopped),
+            () = watched(watch, &federation, live) => Ok(Ending::Stopped),
         };
         let (why, reason) = match ending {
             Ok(Ending::Finished(_)) => (Close::Done, "the federation is complete"),
@@ -182,6 +187,14 @@ impl Server {
         drop((hall, driver));
         let _ = timeout(LAST_PACKETS, async { while inbox.recv().await.is_some() {} }).await;
         ending
+    }
+}
+
+/// Shows the server to those who watch; for ever, if nobody may.
+async fn watched(watch: Option<Watch>, federation: &Arc<Federation>, live: Arc<Live>) {
+    match watch {
+        Some(watch) => watch.serve(Arc::clone(federation), live).await,
+        None => std::future::pending().await,
     }
 }
 

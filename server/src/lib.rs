@@ -11,7 +11,8 @@
 //!   [`connection`], [`frame`], [`outbox`]: one peer;
 //! - [`driver`]: the loop around the coordinator; [`live`]: what it tells of itself;
 //! - [`privacy`]: the ledger's records, and what noise a guarantee needs; [`score`]: what evaluations come to;
-//! - [`admin`]: what operators ask; [`control`]: how they ask a running server; [`cli`]: the commands.
+//! - [`admin`]: what operators ask; [`control`]: how they ask a running server; [`watch`]: what a browser and Prometheus see
+//!   of it; [`cli`]: the commands.
 
 pub mod admin;
 pub mod admission;
@@ -40,3 +41,4 @@ pub mod score;
 pub mod seats;
 pub mod store;
 pub mod verifier;
+pub mod watch;

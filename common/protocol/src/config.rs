@@ -355,6 +355,11 @@ impl RoundConfig {
         self.privacy.as_ref().map(terms).transpose()
     }
 
+    /// The most that all rounds together may tell of one person's presence, if there is a promise about it.
+    pub fn epsilon(&self) -> Option<f64> {
+        self.privacy.as_ref().map(|privacy| privacy.epsilon)
+    }
+
     /// How updates are reduced on their way; plain ones are not.
     pub(crate) fn reduce(&self) -> Reduce {
         self.secure.as_ref().map_or(Reduce::None, |secure| secure.encoding.reduce)
