@@ -338,7 +338,7 @@ mod tests {
         assert_eq!((loaded.pin(), loaded.certificate().to_vec()), (Some(Digest::of(b"ca")), der));
         assert!(!loaded.is_due(1599) && loaded.is_due(1600) && loaded.is_due(5000));
         // By a clock that was late when the certificate came, it seems to be good for years.
-        let late = Membership { expires: 100 * RENEWAL, ..loaded.clone() };
+        let late = Membership { expires: 100 * RENEWAL, ..loaded };
         assert!(!late.is_due(999 + RENEWAL) && late.is_due(1000 + RENEWAL) && late.is_due(999));
         // Torn anywhere, or of a newer program: named, and not used.
         let path = dir.path().join(MEMBERSHIP);
