@@ -186,3 +186,34 @@ fn sources(root: &std::path::Path) -> Vec<PathBuf> {
     }
     found
 }
+
+/// Every dependency with its features, as cargo would build them along `edges`.
+fn features(edges: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--workspace",
+            "--prefix",
+            "none",
+            "-f",
+            "{p} {f}",
+            "-e",
+            edges,
+            "--offline",
+            "--locked",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+/// Else the tensor engine is built twice, which takes longer than all tests: see `[dependencies]` of this crate.
+#[test]
+fn tests_and_binaries_are_built_from_the_same_dependencies() {
+    let (binaries, tests) = (features("normal,build"), features("normal,build,dev"));
+    let otherwise: Vec<&String> = binaries.difference(&tests).collect();
+    assert!(otherwise.is_empty(), "tests add features to: {otherwise:?}");
+}
