@@ -48,6 +48,9 @@ const UPDATE: &str = "update";
 const CERTIFICATE: Duration = Duration::from_secs(3600);
 /// Rest after the disk refused, so that a full disk does not become a busy network.
 const DISK_REST: Duration = Duration::from_secs(5);
+/// A server answers a check-in at once. One that was killed in the last moment of the handshake never does: started again, it does
+/// not know the connection, and QUIC would notice after the idle timeout only.
+const ANSWER: Duration = Duration::from_secs(10);
 /// A server that is asked again in vain is asked again after this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -119,6 +122,8 @@ struct Driver {
     renewed: mpsc::UnboundedSender<Result<Membership, EnrolError>>,
     start: Moment,
     wake: Option<Moment>,
+    /// Until when a new connection has to be answered.
+    unanswered: Option<Moment>,
     mark: Mark,
     failures: u32,
     /// Until when this hub stays away, because the work does not fit.
@@ -151,6 +156,7 @@ impl Hub {
             renewed,
             start: Moment::now(),
             wake: None,
+            unanswered: None,
             mark: Mark::default(),
             failures: 0,
             misfit: None,
@@ -218,6 +224,7 @@ impl Driver {
                                 self.hub.membership.pin().and_then(|pin| session.authority(pin));
                             self.credentials = Arc::new(self.credentials.under(authority));
                             self.session = Some(session);
+                            self.unanswered = Some(Moment::now() + ANSWER);
                             age.reset_immediately();
                             self.step(Input::Connected).await;
                         }
@@ -226,7 +233,7 @@ impl Driver {
                 }
                 message = hear(&mut self.session) => match message {
                     Some(message) => {
-                        (self.failures, self.doubted) = (0, None);
+                        (self.failures, self.doubted, self.unanswered) = (0, None, None);
                         if let ToClient::Upload { round, offset } = &message {
                             info!(%round, offset, "uploading");
                         }
@@ -250,6 +257,14 @@ impl Driver {
                         self.misfit(reason).await;
                     }
                     self.step(Input::Finished(result)).await;
+                }
+                () = until(self.unanswered), if self.unanswered.is_some() && self.session.is_some() => {
+                    if let Some(session) = self.session.take() {
+                        session.close(Close::Done, "no answer");
+                    }
+                    self.step(Input::Disconnected).await;
+                    let silent = LinkError::NoAnswer(self.hub.membership.server.clone());
+                    attempt = Some(self.again(Setback::Anybody(silent))?);
                 }
                 _ = looks.tick() => self.look(),
                 Some(renewed) = renewals.recv() => match renewed {

@@ -51,6 +51,7 @@ fn every_path_that_the_documents_link_to_exists() {
     let pages = [
         "README.md",
         "CONTRIBUTING.md",
+        "docs/data.md",
         "docs/deploy.md",
         "docs/operate.md",
         "docs/privacy.md",
@@ -62,7 +63,24 @@ fn every_path_that_the_documents_link_to_exists() {
         let folder = root.join(page).parent().expect("a folder").to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let local = !link.starts_with("http") && !link.starts_with('#');
-            assert!(!local || folder.join(link).exists(), "{page} links to {link}, which is not there");
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let there = || {
+                let path = folder.join(file);
+                let headed = |line: &str| line.starts_with('#') && anchor(line) == heading;
+                heading.is_empty() && path.exists()
+                    || std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(headed))
+            };
+            assert!(!local || there(), "{page} links to {link}, which is not there");
         }
     }
+}
+
+/// What a link to a heading ends with.
+fn anchor(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    words
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-'))
+        .collect::<String>()
+        .replace(' ', "-")
 }
