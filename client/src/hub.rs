@@ -1,23 +1,20 @@
 //! The loop around the participant: connect, carry messages, train, report, and come back after whatever happens.
 
-use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use somnus_protocol::ids::{BlobId, Version};
-use somnus_protocol::message::{Examination, ToClient, ToServer};
+use somnus_protocol::message::{ToClient, ToServer};
 use somnus_protocol::participant::{
     Event, Input, Job, JobResult, Keep, Kept, Materials, Needs, Output, Participant,
 };
 use somnus_protocol::seed::Seed;
 use somnus_protocol::time::Instant;
 use somnus_protocol::token::Close;
-use somnus_protocol::trainer::EvaluateTask;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as Moment, sleep, sleep_until};
 use tracing::{debug, info, warn};
@@ -35,8 +32,8 @@ use crate::limits::misfit::Misfit;
 use crate::limits::watch::Change;
 use crate::limits::{MISFIT, Reason, Watch, disk, memory};
 use crate::link::{LinkError, Purpose, connect};
-use crate::report;
 use crate::session::{Mark, Session};
+use crate::work::{lock, said, work};
 
 /// What this hub keeps between rounds and never sends, in its folder.
 const MEMORY: &str = "memory";
@@ -544,63 +541,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// Trains or evaluates; an evaluation also refreshes the person's report.
-fn work(
-    job: Job,
-    cache: &Mutex<Cache>,
-    hands: &dyn Hands,
-    credentials: &Credentials,
-    about: &About,
-    folder: &Path,
-) -> JobResult {
-    let needs = job.needs();
-    let loaded = {
-        let mut cache = lock(cache);
-        if let Needs::Model(_) = needs
-            && let Err(error) = cache.retain(&needs.iter().copied().collect::<Vec<_>>())
-        {
-            warn!(%error, "the cache");
-        }
-        needs.try_map(|blob| cache.load(blob))
-    };
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(error) => return job.receipt().failed(error.to_string()),
-    };
-    if let (
-        Job::Examine { examination: Examination { version, plan, .. }, memory },
-        Needs::Model(materials),
-    ) = (&job, &loaded)
-    {
-        let task = EvaluateTask {
-            version: *version,
-            plan: plan.clone(),
-            foundation: materials.foundation.clone(),
-            weights: materials.release.clone(),
-            memory: memory.clone(),
-        };
-        let written = hands
-            .report(&task, about)
-            .map_err(|error| error.to_string())
-            .and_then(|report| report::keep(folder, &report).map_err(|error| error.to_string()));
-        if let Err(error) = written {
-            warn!(error, "no report");
-        }
-    }
-    job.run(credentials.hands(hands, &credentials.roll(now())), loaded)
-}
-
-/// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
-}
-
-fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
-    // What a panic left half-done on the disk is found by the digests.
-    cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn poll(attempt: &mut Option<Attempt>) -> Result<Session, Setback> {

@@ -7,7 +7,7 @@
 //! - [`training`]: the one file that names the model; [`hands`]: what the driver needs of it; [`check`]: what recordings are worth;
 //! - [`cache`]: models on disk; [`report`]: what the person gets to see;
 //! - [`link`]: QUIC, TLS and its sentences; [`enrol`]: certificates; [`session`], [`frame`]: one connection;
-//! - [`hub`]: the loop around the participant; [`cli`]: the commands.
+//! - [`hub`]: the loop around the participant, `work`: what it does on a thread of its own; [`cli`]: the commands.
 
 pub mod cache;
 pub mod check;
@@ -26,3 +26,4 @@ pub mod link;
 pub mod report;
 pub mod session;
 pub mod training;
+pub(crate) mod work;
