@@ -30,8 +30,7 @@ address() { ip -n "$1" address add "$3" dev "$2" && ip -n "$1" link set "$2" up 
 address "$server" to-hub 10.77.0.1/24
 address "$hub" to-server 10.77.0.2/24
 
-# A block of docs/deploy.md: the indented lines after the marker.
-block() { awk -v marker="<!-- $1 -->" 'found && !/^    / { exit } found { sub(/^    /, ""); print } index($0, marker) { found = 1 }' docs/deploy.md; }
+block() { tools/block.sh docs/deploy.md "$1"; }
 
 # What stands in for a manager and its journal.
 mkdir -p "$work/bin"

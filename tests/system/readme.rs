@@ -57,6 +57,7 @@ fn every_path_that_the_documents_link_to_exists() {
         "docs/privacy.md",
         "docs/protocol.md",
         "docs/security.md",
+        "docs/start.md",
     ];
     for page in pages {
         let text = std::fs::read_to_string(root.join(page)).expect("a page");
