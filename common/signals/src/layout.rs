@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataError, PersonId, Recording, crisdb, derive, e4, files, mmash, plain, sleep_accel, slpdb, wfdb,
+    DataError, PersonId, Recording, crisdb, derive, e4, edf, files, mmash, plain, sleep_accel, slpdb, wfdb,
 };
 
 /// A layout on disk that is told by the names in it.
@@ -19,6 +19,8 @@ pub enum Layout {
     SleepAccel,
     /// [`e4`].
     E4,
+    /// [`edf`].
+    Edf,
     /// [`mmash`].
     Mmash,
     /// [`slpdb`].
@@ -48,6 +50,8 @@ impl Layout {
             Ok(Self::Mmash)
         } else if e4::FILES.iter().any(|file| below(file)) {
             Ok(Self::E4)
+        } else if names.iter().any(|name| edf::named(name)) {
+            Ok(Self::Edf)
         } else if ends(".hea") {
             Ok(if ends(".st") { Self::Slpdb } else { Self::Wfdb })
         } else if ends(crisdb::SUFFIX) {
@@ -55,8 +59,8 @@ impl Layout {
         } else if ends(crate::wisdm::SUFFIX) {
             Ok(Self::Wisdm)
         } else {
-            let what = "nothing here is known: a folder with recording.toml, or in the layout of sleep-accel, the Empatica \
-                        E4, slpdb, mmash, crisdb, wisdm or WFDB was expected";
+            let what = "nothing here is known: a folder with recording.toml, EDF files, or the layout of sleep-accel, \
+                        the Empatica E4, slpdb, mmash, crisdb, wisdm or WFDB was expected";
             Err(DataError::Empty { path: dir.to_owned(), what })
         }
     }
@@ -68,6 +72,7 @@ impl Layout {
             Self::Plain => "plain",
             Self::SleepAccel => "sleep-accel",
             Self::E4 => "Empatica E4",
+            Self::Edf => "EDF",
             Self::Mmash => "mmash",
             Self::Slpdb => "slpdb",
             Self::Crisdb => "crisdb",
@@ -85,6 +90,7 @@ impl Layout {
         let found = match self {
             Self::Plain => return plain::load(dir),
             Self::SleepAccel => return sleep_accel::load(dir),
+            Self::Edf => return edf::load(dir),
             Self::E4 => e4::load(dir)?,
             Self::Mmash => {
                 mmash::load(dir)?.into_iter().map(|day| day.night().unwrap_or(day).recording).collect()
@@ -107,8 +113,10 @@ impl Layout {
     /// # Errors
     /// As [`Layout::load`].
     pub fn people(self, dir: &Path) -> Result<Vec<PersonId>, DataError> {
-        if self == Self::SleepAccel {
-            return sleep_accel::people(dir);
+        match self {
+            Self::SleepAccel => return sleep_accel::people(dir),
+            Self::Edf => return edf::people(dir),
+            _ => {}
         }
         let mut people: Vec<PersonId> =
             self.load(dir)?.into_iter().map(|recording| recording.person).collect();
@@ -122,9 +130,11 @@ impl Layout {
     /// # Errors
     /// As [`Layout::load`]; [`DataError::Empty`] when the person has none.
     pub fn load_person(self, dir: &Path, person: &PersonId) -> Result<Vec<Recording>, DataError> {
-        if self == Self::SleepAccel {
-            // Nobody else's files are read, which at 50 Hz are large.
-            return sleep_accel::load_person(dir, person);
+        // Nobody else's files are read where these are large.
+        match self {
+            Self::SleepAccel => return sleep_accel::load_person(dir, person),
+            Self::Edf => return edf::load_person(dir, person),
+            _ => {}
         }
         let mut recordings = self.load(dir)?;
         recordings.retain(|recording| recording.person == *person);

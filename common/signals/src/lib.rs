@@ -6,7 +6,7 @@
 //! ([`synthetic`]); [`split`] says which of them may be learned from.
 //!
 //! One module for each [`Layout`] on disk, any file of it perhaps gzipped: [`plain`] (for recordings of one's own), [`sleep_accel`] (a watch, scored), [`slpdb`]
-//! (heart beats, scored), [`mmash`] (a day of movement and beats, times in bed), [`e4`] (wristband: acceleration
+//! (heart beats, scored), [`edf`] (polysomnographs, Holter recorders), [`mmash`] (a day of movement and beats, times in bed), [`e4`] (wristband: acceleration
 //! and pulse), [`crisdb`] (a day of heart rate), [`wisdm`] (acceleration of known activities), and [`wfdb`] for the
 //! records that PhysioNet's databases are made of. [`inspect()`] says what is in a folder, and what is wrong with it.
 //!
@@ -24,6 +24,7 @@
 //! ```
 
 mod butterworth;
+mod calendar;
 mod derive;
 mod enmo;
 mod error;
@@ -50,6 +51,7 @@ mod view;
 
 pub mod crisdb;
 pub mod e4;
+pub mod edf;
 pub mod mmash;
 pub mod plain;
 pub mod sleep_accel;

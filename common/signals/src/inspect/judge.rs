@@ -17,7 +17,7 @@ const NEIGHBOURS: f64 = 0.1;
 /// Fewest values that order is judged by.
 const ENOUGH: usize = 600;
 /// A file that begins or ends this much before or after the others, seconds, is told.
-const APART: f64 = 600.0;
+pub(super) const APART: f64 = 600.0;
 /// A part of the night below this that a file lacks at one end is told and does not harm.
 const SMALL: f64 = 0.1;
 /// No two clocks that were set at all are further apart, seconds.
@@ -121,18 +121,23 @@ pub(super) fn file(sheet: &Sheet, scan: &Scan) -> Vec<Finding> {
 /// Whether values that have no times are in the order in which they were measured.
 fn order(sheet: &Sheet, scan: &Scan) -> Option<Finding> {
     let even = matches!(sheet.time, Time::Even | Time::Started);
-    if !even || scan.values.len() < ENOUGH {
+    if !even {
         return None;
     }
-    let r = neighbours(&scan.values)?;
+    order_of(&scan.path, &scan.values)
+}
+
+/// Whether each of these values says something about the next.
+pub(super) fn order_of(path: &Path, values: &[(usize, f64)]) -> Option<Finding> {
+    let r = neighbours(values).filter(|_| values.len() >= ENOUGH)?;
     (r < NEIGHBOURS).then(|| Finding {
         severity: Severity::Harms,
-        path: scan.path.clone(),
-        line: Some(scan.values[0].0),
+        path: path.to_owned(),
+        line: Some(values[0].0),
         what: format!(
-            "a value says nothing about the next one (correlation {r:.2} over {} lines): they are not in the order in which \
+            "a value says nothing about the next one (correlation {r:.2} over {} of them): they are not in the order in which \
              they were measured",
-            scan.values.len()
+            values.len()
         ),
         remedy: "export the file again without sorting or shuffling; without times its order cannot be found again".into(),
     })
@@ -150,15 +155,20 @@ fn neighbours(values: &[(usize, f64)]) -> Option<f64> {
 /// Whether values are in the unit that the layout says.
 fn unit(sheet: &Sheet, scan: &Scan) -> Option<Finding> {
     let Content::Stream(kind) = sheet.content else { return None };
+    unit_of(kind, &scan.path, &scan.values)
+}
+
+/// Whether these values, with their lines, are in the unit of `kind`; of three channels the length.
+pub(super) fn unit_of(kind: StreamKind, path: &Path, values: &[(usize, f64)]) -> Option<Finding> {
     let (low, high) = usual(kind)?;
     let within = |factor: f64| {
-        let fits = scan.values.iter().filter(|(_, value)| (low..=high).contains(&(value * factor))).count();
-        fits as f64 / scan.values.len().max(1) as f64
+        let fits = values.iter().filter(|(_, value)| (low..=high).contains(&(value * factor))).count();
+        fits as f64 / values.len().max(1) as f64
     };
-    if scan.values.is_empty() || within(1.0) >= PLAUSIBLE {
+    if values.is_empty() || within(1.0) >= PLAUSIBLE {
         return None;
     }
-    let (line, value) = *scan.values.iter().find(|(_, value)| !(low..=high).contains(value))?;
+    let (line, value) = *values.iter().find(|(_, value)| !(low..=high).contains(value))?;
     let guesses = guesses(kind);
     let best = guesses.iter().max_by(|a, b| within(a.1).total_cmp(&within(b.1)));
     let best = best.filter(|(_, factor)| within(*factor) >= PLAUSIBLE);
@@ -173,7 +183,7 @@ fn unit(sheet: &Sheet, scan: &Scan) -> Option<Finding> {
         Some((name, factor)) => format!("they look like {name}: multiply them by {factor}"),
         None => format!("convert them to {}", kind.unit()),
     };
-    Some(Finding { severity: Severity::Harms, path: scan.path.clone(), line: Some(line), what, remedy })
+    Some(Finding { severity: Severity::Harms, path: path.to_owned(), line: Some(line), what, remedy })
 }
 
 /// Where most values of a person at rest are; of three channels, the length. None where anything goes.

@@ -4,6 +4,7 @@
 //! by accident, in another unit, on another clock. [`scan`] reads each text file once more and notes what tells, [`judge`] says
 //! what it means and what to do about it.
 
+mod edf;
 mod judge;
 mod scan;
 mod sheet;
@@ -110,6 +111,9 @@ pub fn inspect(dir: &Path, rules: &NightRules) -> Inspection {
                 }
             }
             Err(error) => findings.push(judge::refused(&error)),
+        }
+        if layout == Layout::Edf {
+            findings.extend(edf::look(dir));
         }
         match layout.load(dir) {
             Ok(loaded) => {

@@ -77,7 +77,7 @@ pub(super) fn sheets(layout: Layout, dir: &Path) -> Result<Vec<Vec<Sheet>>, Data
             },
         ),
         // What these are made of has no lines.
-        Layout::Slpdb | Layout::Wfdb => Ok(Vec::new()),
+        Layout::Edf | Layout::Slpdb | Layout::Wfdb => Ok(Vec::new()),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The crate from outside: folders on disk, the real cohort where it is, and the synthetic one.
 
 mod derived;
+mod edf_file;
 mod inspect;
+mod inspect_edf;
 mod loaders;
 mod mitdb;
 mod real_cohort;

@@ -2,6 +2,7 @@
 
 mod crisdb;
 mod e4;
+mod edf;
 mod mmash;
 mod slpdb;
 mod wfdb;
