@@ -1,68 +1,53 @@
 //! The page that a browser shows of a status; it reads itself again, and needs no script.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
+use somnus_report::html as style;
 
 use super::alarm::Alarm;
-use crate::admin::{RoundLine, Status};
+use crate::admin::{ClientLine, RoundLine, Status};
 use crate::clock::Seconds;
 
 /// Seconds after which the page is read again.
 const REFRESH: u32 = 5;
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #0b7285; --bad: #c2410c }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.4rem; margin-bottom: 0 } h2 { font-size: 1.05rem; margin-top: 2rem }
-dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem } dt { opacity: .7 } dd { margin: 0; font-size: 1.2rem }
-.wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap }
-td.n, th.n { text-align: right } .away { opacity: .6 } .good { color: var(--good) } .bad { color: var(--bad) }
-.alarm { border-left: .3rem solid var(--bad); background: var(--soft); padding: .5rem 1rem; margin: .5rem 0 }
-@media print { body { margin: 0 } }";
-
 /// The page.
 pub(super) fn page(status: &Status, alarms: &[Alarm], now: Seconds) -> String {
-    let title = format!("{} - Somnus", status.federation);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="refresh" content=(REFRESH);
-                title { (title) }
-                style { (maud::PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { (status.federation) }
-                @for alarm in alarms { p.alarm role="alert" { (alarm.text) } }
-                (now_of(status))
-                (rounds(&status.rounds))
-                (clients(status, now))
-                p.away { "The same as " a href="status.json" { "JSON" } ", for " a href="metrics" { "Prometheus" } "." }
-            }
+    let head = html! { meta http-equiv="refresh" content=(REFRESH); };
+    let body = html! {
+        p.eyebrow { "Somnus · live" }
+        h1 { (status.federation) }
+        (now_of(status))
+        @for alarm in alarms { p.alarm role="alert" { b { (alarm.kind) } (alarm.text) } }
+        (rounds(&status.rounds))
+        (clients(status, now))
+        footer {
+            "Read again every " (REFRESH) " s. The same as " a href="status.json" { "JSON" } ", for "
+            a href="metrics" { "Prometheus" } ", and in one word as " a href="health" { "health" } "."
         }
-    }
-    .into_string()
+    };
+    style::page(&format!("{} · Somnus", status.federation), &head, &body)
 }
 
 fn now_of(status: &Status) -> Markup {
-    let fact = |name: &str, value: String| html! { div { dt { (name) } dd { (value) } } };
+    let tile = |what: &str, value: &str, about: &str| {
+        html! { div.tile { span.what { (what) } b { (value) } span { (about) } } }
+    };
+    let spent = status.rounds.iter().rev().find_map(|round| round.epsilon);
     html! {
-        dl {
+        div.tiles {
             @match &status.running {
                 Some(running) => {
-                    (fact("phase", if running.finished { "finished".into() } else { running.phase.clone() }))
-                    (fact("round", running.round.to_string()))
-                    (fact("release", running.version.to_string()))
-                    (fact("connected", format!("{} of {}", running.connected.len(), enrolled(status))))
+                    (tile("Phase", if running.finished { "finished" } else { &running.phase }, "of the round"))
+                    (tile("Round", &running.round.to_string(), "open, or the last"))
+                    (tile("Release", &running.version.to_string(), "newest"))
+                    (tile("Clients", &format!("{} of {}", running.connected.len(), enrolled(status)), "connected"))
                 }
-                None => (fact("server", "not running".into())),
+                None => (tile("Server", "stopped", "nothing is collected")),
             }
-            @if let Some(epsilon) = status.rounds.iter().rev().find_map(|round| round.epsilon) {
-                (fact("privacy spent", match status.budget {
-                    Some(budget) => format!("epsilon {epsilon:.2} of {budget}"),
-                    None => format!("epsilon {epsilon:.2}"),
+            @if let Some(epsilon) = spent {
+                (tile("Privacy", &format!("ε {epsilon:.2}"), &match status.budget {
+                    Some(budget) => format!("spent of {budget}"),
+                    None => "spent".into(),
                 }))
             }
         }
@@ -76,26 +61,28 @@ fn enrolled(status: &Status) -> usize {
 fn rounds(rounds: &[RoundLine]) -> Markup {
     html! {
         h2 { "Rounds" }
-        @if rounds.is_empty() { p.away { "None has ended yet." } }
+        @if rounds.is_empty() { p.about { "None has ended yet." } }
         @else {
             div.wide { table {
                 thead { tr {
-                    th { "round" } th { "outcome" } th.n { "selected" } th.n { "counted" } th.n { "seconds" } th.n { "loss" } th { "evaluated" }
+                    th.num { "round" } th { "outcome" } th.num { "counted" } th.num { "time (s)" } th.num { "loss" }
+                    th { "evaluated" }
                 } }
-                tbody {
-                    @for round in rounds.iter().rev() {
-                        tr {
-                            td { (round.round) }
-                            td.bad[round.outcome.starts_with("aborted")] { (round.outcome) }
-                            td.n { (round.selected) }
-                            td.n { (round.counted) }
-                            td.n { (format!("{:.1}", round.millis as f64 / 1000.0)) }
-                            td.n { (format!("{:.3}", round.loss)) }
-                            td { @if let Some(score) = &round.evaluated { (score) } }
-                        }
-                    }
-                }
+                tbody { @for line in rounds.iter().rev() { (round(line)) } }
             } }
+        }
+    }
+}
+
+fn round(line: &RoundLine) -> Markup {
+    html! {
+        tr {
+            td.num { (line.round) }
+            td.remark.bad[line.outcome.starts_with("aborted")] { (line.outcome) }
+            td.num { (line.counted) " of " (line.selected) }
+            td.num { (format!("{:.1}", line.millis as f64 / 1000.0)) }
+            td.num { @if line.loss.is_finite() { (format!("{:.3}", line.loss)) } @else { "–" } }
+            td { @if let Some(score) = &line.evaluated { (score) } }
         }
     }
 }
@@ -103,31 +90,37 @@ fn rounds(rounds: &[RoundLine]) -> Markup {
 fn clients(status: &Status, now: Seconds) -> Markup {
     html! {
         h2 { "Clients" }
-        @if status.clients.is_empty() { p.away { "None is enrolled: " code { "somnus-server invite NAME" } } }
+        @if status.clients.is_empty() { p.about { "None is enrolled: " code { "somnus-server invite NAME" } } }
         @else {
             div.wide { table {
-                thead { tr { th { "name" } th { "state" } th.n { "certificate, days" } } }
-                tbody {
-                    @for client in &status.clients {
-                        tr {
-                            td { (client.name) }
-                            @match (client.revoked, client.connected) {
-                                (true, _) => td.bad { "revoked" },
-                                (false, true) => td.good { "connected" },
-                                (false, false) => td.away { "away" },
-                            }
-                            td.n { (client.certificate_expires.saturating_sub(now) / 86_400) }
-                        }
-                    }
-                }
+                thead { tr { th { "name" } th { "state" } th.num { "certificate (days)" } } }
+                tbody { @for line in &status.clients { (client(line, now)) } }
             } }
+        }
+    }
+}
+
+fn client(line: &ClientLine, now: Seconds) -> Markup {
+    html! {
+        tr {
+            td.name { (line.name) }
+            @match (line.revoked, line.connected) {
+                (true, _) => td.bad { "revoked" },
+                (false, true) => td.good { "connected" },
+                (false, false) => td.faint { "away" },
+            }
+            td.num { (line.certificate_expires.saturating_sub(now) / 86_400) }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use somnus_browser::{Browser, look};
+    use somnus_protocol::ids::{Round, Version};
+
     use super::*;
+    use crate::score::ScoreLine;
     use crate::watch::tests::status;
 
     #[test]
@@ -140,5 +133,85 @@ mod tests {
         for text in ["look &amp; see", "collecting", "ann", "connected", "release 3", "1 of 2"] {
             assert!(page.contains(text), "{text} is not in\n{page}");
         }
+    }
+
+    /// Pictures are left in `target/pages`.
+    #[test]
+    fn the_live_page_is_legible_on_screens_and_paper() {
+        let Some(mut browser) = Browser::launch("the_live_page_is_legible_on_screens_and_paper") else {
+            return;
+        };
+        for (name, status, alarms) in [
+            ("live", busy(), Vec::new()),
+            ("live-hard", hard(), trouble()),
+            ("live-empty", empty(), Vec::new()),
+        ] {
+            // In a test there is nothing to read again, and a page that goes while it is measured cannot be.
+            let page =
+                page(&status, &alarms, 1_000_000).replace("http-equiv=\"refresh\"", "name=\"refresh\"");
+            let look = look(&mut browser, name, &page);
+            assert!(look.texts > 30, "{name}: only {} texts were measured", look.texts);
+            assert!(look.faults.is_empty(), "{name}:\n{}", look.faults.join("\n"));
+        }
+    }
+
+    /// Thirty hubs in their twentieth round.
+    fn busy() -> Status {
+        let mut status = status();
+        let (client, round) = (status.clients[0].clone(), status.rounds[0].clone());
+        status.clients = (1..=30)
+            .map(|n| ClientLine {
+                name: format!("bedroom-{n:02}").parse().unwrap(),
+                connected: n % 5 != 0,
+                revoked: n == 30,
+                ..client.clone()
+            })
+            .collect();
+        status.rounds = (1..=20)
+            .map(|n| RoundLine {
+                round: Round(n),
+                outcome: if n == 7 {
+                    "aborted: 2 of 3 clients trained in time".into()
+                } else {
+                    format!("release {n}")
+                },
+                evaluated: (n % 4 == 0).then(|| score(n)),
+                loss: 1.4 / n as f32,
+                epsilon: Some(0.1 * n as f64),
+                ..round.clone()
+            })
+            .collect();
+        status.budget = Some(4.0);
+        status
+    }
+
+    fn score(release: u64) -> ScoreLine {
+        let (accuracy, kappa) = (Some(0.71), Some(0.52));
+        ScoreLine { version: Version(release), clients: 24, epochs: 22_000, accuracy, kappa }
+    }
+
+    /// Names as long as they may be, and numbers that are none.
+    fn hard() -> Status {
+        let mut status = busy();
+        status.federation = "multicentre-".repeat(8);
+        let longest = (1..200).rev().find_map(|n| "h".repeat(n).parse().ok()).unwrap();
+        status.clients[0].name = longest;
+        for round in &mut status.rounds {
+            round.loss = f32::NAN;
+            round.millis = 3 * 86_400_000;
+            round.outcome = format!("aborted: {}", "unbreakable".repeat(9));
+        }
+        status
+    }
+
+    fn trouble() -> Vec<Alarm> {
+        let text = format!("the certificate of {} has ended: invite it again, or revoke it", "h".repeat(64));
+        ["stalled", "certificate"].map(|kind| Alarm { kind: kind.into(), text: text.clone() }).into()
+    }
+
+    fn empty() -> Status {
+        let mut status = status();
+        (status.running, status.clients, status.rounds) = (None, Vec::new(), Vec::new());
+        status
     }
 }

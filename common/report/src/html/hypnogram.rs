@@ -96,18 +96,24 @@ fn differences(night: &NightResult) -> Markup {
     }
 }
 
+/// Hours, or minutes of a night too short for them.
 fn axis(hours: f64) -> Markup {
-    let step = if hours > 12.0 { 2 } else { 1 };
-    let last = hours.floor().clamp(0.0, 1000.0) as usize;
+    const HOURS: [usize; 7] = [1, 2, 3, 4, 6, 12, 24];
+    const MINUTES: [usize; 5] = [1, 2, 5, 10, 15];
+    let (length, steps, unit) =
+        if hours > 2.0 { (hours, &HOURS[..], "h") } else { (60.0 * hours, &MINUTES[..], "min") };
+    let fits = |step: &&usize| length / **step as f64 <= 12.0;
+    let step = steps.iter().find(fits).copied().unwrap_or(24 * (1 + length as usize / 288));
+    let name = format!("time since the recording’s start ({unit})");
     html! {
-        svg.hours role="img" aria-label="hours since the recording’s start" height="42" {
+        svg.hours role="img" aria-label={ "axis: " (name) } height="42" {
             line.axis x1="0" x2="100%" y1="1" y2="1" {}
-            @for hour in (0..=last).step_by(step) {
-                @let x = percent(if hours > 0.0 { hour as f64 / hours } else { 0.0 });
+            @for tick in (0..=length.max(0.0) as usize).step_by(step) {
+                @let x = percent(if length > 0.0 { tick as f64 / length } else { 0.0 });
                 line.axis x1=(x) x2=(x) y1="1" y2="6" {}
-                text x=(x) y="20" text-anchor="middle" { (hour) }
+                text.tick x=(x) y="20" text-anchor="middle" { (tick) }
             }
-            text x="50%" y="38" text-anchor="middle" { "hours since the recording’s start" }
+            text x="50%" y="38" text-anchor="middle" { (name) }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The confusion matrix as SVG: counts and the share of each true stage, darker where the share is larger.
+//! The confusion matrix as SVG: counts and the share of each true stage, deeper in colour where the share is larger.
 
 use super::format::whole;
 use crate::{Confusion, Staging};
@@ -23,6 +23,7 @@ pub(super) fn figure(confusion: &Confusion, staging: &Staging) -> Markup {
             svg role="img" aria-label="confusion matrix, rows truth, columns prediction"
                 viewBox={ "0 0 " (width) " " (height) } {
                 text x=(LEFT + classes * WIDTH / 2) y="16" text-anchor="middle" { "predicted" }
+                text x=(LEFT - 12) y="40" text-anchor="end" { "true" }
                 @for class in 0..classes {
                     text.head x=(LEFT + class * WIDTH + WIDTH / 2) y="40" text-anchor="middle" { (label(class)) }
                     text.head x=(LEFT - 12) y=(TOP + class * HEIGHT + HEIGHT / 2 + 5) text-anchor="end" { (label(class)) }
@@ -41,10 +42,10 @@ pub(super) fn figure(confusion: &Confusion, staging: &Staging) -> Markup {
 fn cell(confusion: &Confusion, truth: usize, predicted: usize) -> Markup {
     let share = confusion.share(truth, predicted);
     let (x, y) = (LEFT + predicted * WIDTH, TOP + truth * HEIGHT);
-    let opacity = format!("{:.3}", 0.92 * share.unwrap_or(0.0));
-    let dark = if share.is_some_and(|share| share > 0.55) { "on" } else { "off" };
+    // Never so deep that the ink upon it cannot be read.
+    let opacity = format!("{:.3}", 0.6 * share.unwrap_or(0.0));
     html! {
-        g class=(dark) {
+        g {
             rect.cell x=(x) y=(y) width=(WIDTH - 3) height=(HEIGHT - 3) rx="4" fill-opacity=(opacity) {}
             text.count x=(x + WIDTH / 2 - 1) y=(y + 23) text-anchor="middle" {
                 (whole(confusion.count(truth, predicted)))

@@ -2,7 +2,7 @@
 //!
 //! Everything that is not a number goes through maud's escaping. Plots are SVG laid out in percent of their width, so
 //! that their text keeps its size from a phone to paper. Stage colours (orange, purple, light to dark blue) differ in
-//! lightness as well as in hue and stay apart for colour-blind readers; no meaning rests on colour alone.
+//! lightness as well as in hue and stay apart for colour-blind readers (`palette` measures it); no meaning rests on colour alone.
 
 mod client;
 mod format;
@@ -10,7 +10,11 @@ mod grids;
 mod hypnogram;
 mod identification;
 mod leaks;
+#[cfg(test)]
+mod looks;
 mod matrix;
+#[cfg(test)]
+mod palette;
 mod plots;
 mod run;
 mod tables;
@@ -23,16 +27,18 @@ const STYLE: &str = include_str!("style.css");
 /// The page of a run: `report.html`. Links to `clients/<client>.html` beside it.
 #[must_use]
 pub fn run_page(summary: &Summary) -> String {
-    page(&format!("{} · Somnus run", summary.name), &run::body(summary))
+    page(&format!("{} · Somnus run", summary.name), &html! {}, &run::body(summary))
 }
 
 /// The page of one client.
 #[must_use]
 pub fn client_page(report: &ClientReport) -> String {
-    page(&format!("{} · Somnus", report.client.id), &client::body(report))
+    page(&format!("{} · Somnus", report.client.id), &html! {}, &client::body(report))
 }
 
-fn page(title: &str, body: &Markup) -> String {
+/// A page of ours: `body` in the one style, and what else its `head` holds. The server's live page is one as well.
+#[must_use]
+pub fn page(title: &str, head: &Markup, body: &Markup) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -40,6 +46,7 @@ fn page(title: &str, body: &Markup) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                (head)
                 title { (title) }
                 // The sheet is a constant of this crate: nothing of a report's content enters it.
                 style { (PreEscaped(STYLE)) }
@@ -68,7 +75,7 @@ mod tests {
             assert!(run.contains(&format!("clients/{}.html", client.id)), "link to {}", client.id);
             let page = client_page(&ClientReport::of_run(&summary, client));
             well_formed(&page).unwrap();
-            assert!(page.contains(&client.id) && page.contains("hours since the recording’s start"));
+            assert!(page.contains(&client.id) && page.contains("time since the recording’s start (h)"));
         }
         assert!(run.contains("7749105") && run.contains("the rule asks for 50 %"));
         assert!(run.contains("2 of 4 needed clients reported"));

@@ -1,6 +1,6 @@
 //! Dot plots and curves.
 
-use super::format::{interval, percent, score, whole};
+use super::format::{interval, percent, score};
 use crate::{ClientResult, RoundResult, Row};
 use maud::{Markup, html};
 
@@ -135,51 +135,44 @@ struct Series {
     joined: bool,
 }
 
-/// Series over a common x; straight lines between neighbours, a dot at each point while they are few.
+/// Series over a common x of whole numbers; straight lines between neighbours, a dot at each point while they are few.
 fn curve(series: &[Series], vertical: &str, horizontal: &str) -> Markup {
     const HEIGHT: f64 = 180.0;
     let points = || series.iter().flat_map(|series| &series.points);
-    let first = points().map(|point| point.0).fold(f64::INFINITY, f64::min);
-    let last = points().map(|point| point.0).fold(f64::NEG_INFINITY, f64::max);
-    let scale = Scale::of(points().map(|point| point.1));
-    let x = |value: f64| percent(if last > first { (value - first) / (last - first) } else { 0.5 });
-    let y = |value: f64| format!("{:.1}", HEIGHT - HEIGHT * scale.share(value));
+    let across = Scale::whole(points().map(|point| point.0));
+    let up = Scale::of(points().map(|point| point.1));
+    let y = |value: f64| format!("{:.1}", HEIGHT - HEIGHT * up.share(value));
     let dots = points().count() <= 120;
     html! {
         div.plot {
-            svg height=(HEIGHT) aria-hidden="true" {
-                @for tick in scale.ticks() {
-                    text x="88%" y=(y(tick)) dy="4" text-anchor="end" { (scale.label(tick)) }
+            div.over { (vertical) }
+            svg role="img" aria-label={ "axis: " (vertical) } height=(HEIGHT) {
+                @for tick in up.ticks() {
+                    text.tick x="88%" y=(y(tick)) dy="4" text-anchor="end" { (up.label(tick)) }
                 }
             }
             svg role="img" aria-label=(format!("{vertical} over {horizontal}")) height=(HEIGHT) {
-                @for tick in scale.ticks() {
+                @for tick in up.ticks() {
                     line.grid x1="0" x2="100%" y1=(y(tick)) y2=(y(tick)) {}
                 }
                 @for series in series {
                     @let class = if series.second { "second" } else { "first" };
                     @if series.joined {
                         @for pair in series.points.windows(2) {
-                            line class={ "curve " (class) } x1=(x(pair[0].0)) y1=(y(pair[0].1))
-                                x2=(x(pair[1].0)) y2=(y(pair[1].1)) {}
+                            line class={ "curve " (class) } x1=(across.at(pair[0].0)) y1=(y(pair[0].1))
+                                x2=(across.at(pair[1].0)) y2=(y(pair[1].1)) {}
                         }
                     }
                     @if dots || !series.joined {
                         @for point in &series.points {
-                            circle class={ "mark " (class) } cx=(x(point.0)) cy=(y(point.1)) r="3" {
+                            circle class={ "mark " (class) } cx=(across.at(point.0)) cy=(y(point.1)) r="3" {
                                 title { (horizontal) " " (point.0) ": " (score(Some(point.1))) }
                             }
                         }
                     }
                 }
             }
-            div.under {
-                svg height="18" aria-hidden="true" {
-                    text x="0" y="14" { (whole(first.max(0.0) as u64)) }
-                    text x="50%" y="14" text-anchor="middle" { (horizontal) }
-                    text x="100%" y="14" text-anchor="end" { (whole(last.max(0.0) as u64)) }
-                }
-            }
+            (across.axis(horizontal))
         }
     }
 }
@@ -215,6 +208,18 @@ impl Scale {
         Self { low: (low / step + 1e-9).floor() * step, high: (high / step - 1e-9).ceil() * step, step }
     }
 
+    /// From the first to the last of some whole numbers; ticks on whole numbers within.
+    fn whole(values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = values
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        if low > high {
+            return Self { low: 0.0, high: 1.0, step: 1.0 };
+        }
+        let high = high.max(low + 1.0);
+        let step = (Self::of([0.0, high - low].into_iter()).step).max(1.0);
+        Self { low, high, step }
+    }
+
     /// Place of a value on the axis, 0 to 1.
     fn share(&self, value: f64) -> f64 {
         (value - self.low) / (self.high - self.low)
@@ -225,15 +230,21 @@ impl Scale {
     }
 
     fn ticks(&self) -> Vec<f64> {
-        let count = ((self.high - self.low) / self.step).round() as usize;
-        (0..=count.min(20)).map(|i| self.low + i as f64 * self.step).collect()
+        let first = (self.low / self.step - 1e-9).ceil() * self.step;
+        let count = ((self.high - first) / self.step + 1e-9).floor() as usize;
+        (0..=count.min(20)).map(|i| first + i as f64 * self.step).collect()
     }
 
     fn label(&self, tick: f64) -> String {
         let digits = (-self.step.log10().floor()).clamp(0.0, 6.0) as usize;
         // Adding zero turns −0 into 0.
         let tick = (tick / self.step).round() * self.step + 0.0;
-        format!("{tick:.digits$}").replace('-', "−")
+        let text = match tick.abs() {
+            size if size >= 1e6 => format!("{tick:e}"),
+            size if size >= 1e4 => format!("{}k", tick / 1e3),
+            _ => format!("{tick:.digits$}"),
+        };
+        text.replace('-', "−")
     }
 
     fn grid(&self, height: usize) -> Markup {
@@ -251,7 +262,7 @@ impl Scale {
                     line.axis x1="0" x2="100%" y1="1" y2="1" {}
                     @for tick in self.ticks() {
                         line.axis x1=(self.at(tick)) x2=(self.at(tick)) y1="1" y2="6" {}
-                        text x=(self.at(tick)) y="19" text-anchor="middle" { (self.label(tick)) }
+                        text.tick x=(self.at(tick)) y="19" text-anchor="middle" { (self.label(tick)) }
                     }
                     text x="50%" y="36" text-anchor="middle" { (name) }
                 }
