@@ -1,6 +1,9 @@
 //! System tests: real processes, real files, real refusals.
 
 mod arm;
+mod book;
+mod commands;
+mod configuration;
 mod crashes;
 mod disk;
 mod federation;
@@ -14,3 +17,4 @@ mod python;
 mod readme;
 mod refusals;
 mod service;
+mod types;
