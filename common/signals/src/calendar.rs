@@ -33,7 +33,6 @@ impl Date {
     }
 
     /// The inverse of [`Date::number`].
-    #[cfg(test)]
     pub(crate) fn of_number(number: i64) -> Option<Self> {
         let days = number + 719_468;
         let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

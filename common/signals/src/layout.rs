@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataError, PersonId, Recording, crisdb, derive, e4, edf, files, mmash, plain, sleep_accel, slpdb, wfdb,
+    DataError, PersonId, Recording, apple_health, crisdb, derive, e4, edf, files, mmash, plain, sleep_accel,
+    slpdb, wfdb,
 };
 
 /// A layout on disk that is told by the names in it.
@@ -21,6 +22,8 @@ pub enum Layout {
     E4,
     /// [`edf`].
     Edf,
+    /// [`apple_health`].
+    AppleHealth,
     /// [`mmash`].
     Mmash,
     /// [`slpdb`].
@@ -50,6 +53,8 @@ impl Layout {
             Ok(Self::Mmash)
         } else if e4::FILES.iter().any(|file| below(file)) {
             Ok(Self::E4)
+        } else if apple_health::is(dir) {
+            Ok(Self::AppleHealth)
         } else if names.iter().any(|name| edf::named(name)) {
             Ok(Self::Edf)
         } else if ends(".hea") {
@@ -59,8 +64,8 @@ impl Layout {
         } else if ends(crate::wisdm::SUFFIX) {
             Ok(Self::Wisdm)
         } else {
-            let what = "nothing here is known: a folder with recording.toml, EDF files, or the layout of sleep-accel, \
-                        the Empatica E4, slpdb, mmash, crisdb, wisdm or WFDB was expected";
+            let what = "nothing here is known: a folder with recording.toml, EDF files, an \
+                        export.xml of Apple Health, or the layout of sleep-accel, the Empatica E4, slpdb, mmash, crisdb, wisdm or WFDB was expected";
             Err(DataError::Empty { path: dir.to_owned(), what })
         }
     }
@@ -73,6 +78,7 @@ impl Layout {
             Self::SleepAccel => "sleep-accel",
             Self::E4 => "Empatica E4",
             Self::Edf => "EDF",
+            Self::AppleHealth => "Apple Health",
             Self::Mmash => "mmash",
             Self::Slpdb => "slpdb",
             Self::Crisdb => "crisdb",
@@ -91,6 +97,7 @@ impl Layout {
             Self::Plain => return plain::load(dir),
             Self::SleepAccel => return sleep_accel::load(dir),
             Self::Edf => return edf::load(dir),
+            Self::AppleHealth => return apple_health::load(dir),
             Self::E4 => e4::load(dir)?,
             Self::Mmash => {
                 mmash::load(dir)?.into_iter().map(|day| day.night().unwrap_or(day).recording).collect()
@@ -116,6 +123,9 @@ impl Layout {
         match self {
             Self::SleepAccel => return sleep_accel::people(dir),
             Self::Edf => return edf::people(dir),
+            Self::AppleHealth => {
+                return Ok(apple_health::exports(dir)?.into_iter().map(|(person, _)| person).collect());
+            }
             _ => {}
         }
         let mut people: Vec<PersonId> =
@@ -134,6 +144,7 @@ impl Layout {
         match self {
             Self::SleepAccel => return sleep_accel::load_person(dir, person),
             Self::Edf => return edf::load_person(dir, person),
+            Self::AppleHealth => return apple_health::load_person(dir, person),
             _ => {}
         }
         let mut recordings = self.load(dir)?;

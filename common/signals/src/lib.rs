@@ -6,7 +6,7 @@
 //! ([`synthetic`]); [`split`] says which of them may be learned from.
 //!
 //! One module for each [`Layout`] on disk, any file of it perhaps gzipped: [`plain`] (for recordings of one's own), [`sleep_accel`] (a watch, scored), [`slpdb`]
-//! (heart beats, scored), [`edf`] (polysomnographs, Holter recorders), [`mmash`] (a day of movement and beats, times in bed), [`e4`] (wristband: acceleration
+//! (heart beats, scored), [`edf`] (polysomnographs, Holter recorders), [`apple_health`] (heart rate and a device's opinion), [`mmash`] (a day of movement and beats, times in bed), [`e4`] (wristband: acceleration
 //! and pulse), [`crisdb`] (a day of heart rate), [`wisdm`] (acceleration of known activities), and [`wfdb`] for the
 //! records that PhysioNet's databases are made of. [`inspect()`] says what is in a folder, and what is wrong with it.
 //!
@@ -49,6 +49,7 @@ mod table;
 mod two_averages;
 mod view;
 
+pub mod apple_health;
 pub mod crisdb;
 pub mod e4;
 pub mod edf;

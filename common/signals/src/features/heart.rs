@@ -10,7 +10,7 @@ const BINS: usize = 6;
 const BIN_SECONDS: f64 = EPOCH_SECONDS / BINS as f64;
 /// A mean without a sample is interpolated between neighbours no further apart than this, seconds. A
 /// watch that pauses for a minute and a half tells nothing about the moments in between.
-const BRIDGED_SECONDS: f64 = 60.0;
+pub(crate) const BRIDGED_SECONDS: f64 = 60.0;
 /// At the edge of a gap the last value is held for this long, seconds.
 const HELD_SECONDS: f64 = 10.0;
 /// The least spread, bpm.

@@ -8,6 +8,8 @@ mod scale;
 
 use std::collections::BTreeMap;
 
+pub(crate) use heart::BRIDGED_SECONDS;
+
 use crate::recording::EPOCH_SECONDS;
 use crate::{Excluded, Features, Night, NightRules, Quality, Recording, Stream, StreamKind};
 

@@ -4,6 +4,7 @@
 //! by accident, in another unit, on another clock. [`scan`] reads each text file once more and notes what tells, [`judge`] says
 //! what it means and what to do about it.
 
+mod apple_health;
 mod edf;
 mod judge;
 mod scan;
@@ -112,8 +113,10 @@ pub fn inspect(dir: &Path, rules: &NightRules) -> Inspection {
             }
             Err(error) => findings.push(judge::refused(&error)),
         }
-        if layout == Layout::Edf {
-            findings.extend(edf::look(dir));
+        match layout {
+            Layout::Edf => findings.extend(edf::look(dir)),
+            Layout::AppleHealth => findings.extend(apple_health::look(dir)),
+            _ => {}
         }
         match layout.load(dir) {
             Ok(loaded) => {

@@ -76,8 +76,8 @@ pub(super) fn sheets(layout: Layout, dir: &Path) -> Result<Vec<Vec<Sheet>>, Data
                 ..Sheet::even(path, StreamKind::Accel)
             },
         ),
-        // What these are made of has no lines.
-        Layout::Edf | Layout::Slpdb | Layout::Wfdb => Ok(Vec::new()),
+        // What these are made of has no lines, or no columns.
+        Layout::Edf | Layout::AppleHealth | Layout::Slpdb | Layout::Wfdb => Ok(Vec::new()),
     }
 }
 

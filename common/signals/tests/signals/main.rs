@@ -2,8 +2,10 @@
 
 mod derived;
 mod edf_file;
+mod health_file;
 mod inspect;
 mod inspect_edf;
+mod inspect_health;
 mod loaders;
 mod mitdb;
 mod real_cohort;

@@ -1,5 +1,6 @@
 //! Loaders of other layouts than sleep-accel: small folders written here, and the real ones where they are.
 
+mod apple_health;
 mod crisdb;
 mod e4;
 mod edf;
