@@ -14,7 +14,7 @@ programs=$(readlink -f "${CARGO_TARGET_DIR:-target}")/release
 if [ ! -x "$programs/somnus-sim" ]; then
     eval "$(tools/block.sh docs/start.md build)"
 fi
-export SOMNUS=$PWD PATH=$programs:$PATH
+export PATH=$programs:$PATH
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -26,7 +26,12 @@ use crate::training::HubNights;
 
 /// The hub of a Somnus federation: one person's nights.
 #[derive(Debug, Parser)]
-#[command(name = "somnus-client", version, about)]
+#[command(
+    name = "somnus-client",
+    version,
+    about,
+    after_help = "Ends with 0 if it worked, with 1 and one line on standard error if not, with 2 if the command was not understood."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -17,7 +17,7 @@ use crate::backup;
 use crate::clock::{Seconds, WallClock};
 use crate::control::{ask, open_to_serve};
 use crate::driver::{Ending, Options, Server};
-use crate::federation::{CONFIG, Federation, Founding};
+use crate::federation::{CONFIG, Federation, Founding, MODEL};
 use crate::privacy::{self, Question};
 use crate::watch::alarm::alarms;
 
@@ -26,7 +26,12 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The aggregator of a Somnus federation.
 #[derive(Debug, Parser)]
-#[command(name = "somnus-server", version, about)]
+#[command(
+    name = "somnus-server",
+    version,
+    about,
+    after_help = "Ends with 0 if it worked, with 1 and one line on standard error if not, with 2 if the command was not understood."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -232,7 +237,15 @@ impl Init {
         };
         Federation::create(&folder, &founding, &WallClock::system())?;
         let dir = self.dir.display();
-        say(&format!("a federation is in {dir}; see {dir}/{CONFIG}, then: somnus-server serve --dir {dir}"))
+        // Without a model there is nothing to serve yet.
+        let first = if founding.model.is_none() {
+            format!("put a model into {dir}/{MODEL}, ")
+        } else {
+            String::new()
+        };
+        say(&format!(
+            "a federation is in {dir}; {first}see {dir}/{CONFIG}, then: somnus-server serve --dir {dir}"
+        ))
     }
 }
 

@@ -8,7 +8,12 @@ use crate::transport::Transport;
 
 /// Federated sleep staging, simulated on this machine.
 #[derive(Parser, Debug)]
-#[command(name = "somnus-sim", version, about)]
+#[command(
+    name = "somnus-sim",
+    version,
+    about,
+    after_help = "Ends with 0 if it worked, with 1 and one line on standard error if not, with 2 if the command was not understood."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -54,6 +59,9 @@ pub struct DemoArgs {
     /// Threads that train; the results do not depend on it.
     #[arg(long, default_value_t = jobs())]
     pub jobs: usize,
+    /// Print the summary as JSON instead of the table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `run`.
@@ -76,25 +84,31 @@ pub struct RunArgs {
     /// Threads that train; the results do not depend on it.
     #[arg(long, default_value_t = jobs())]
     pub jobs: usize,
+    /// Print the summary as JSON instead of the table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `evaluate`.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
-    /// The checkpoint: a foundation, or the release of a scenario with `folds = 0`.
+    /// The checkpoint: a foundation, or the release of a scenario with `folds = 0`; `base` is the model that ships.
     pub model: PathBuf,
-    /// The folder of recordings, in the sleep-accel layout, with labels.
+    /// The folder of recordings, in any layout that `somnus-client check` knows, with labels.
     #[arg(long)]
     pub data: PathBuf,
     /// Where the reports go.
     #[arg(long)]
     pub out: PathBuf,
+    /// Print the summary as JSON instead of the table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `stage`.
 #[derive(Args, Debug)]
 pub struct StageArgs {
-    /// The checkpoint: a foundation, or a release.
+    /// The checkpoint: a foundation, or a release; `base` is the model that ships.
     pub model: PathBuf,
     /// The folder of recordings, in any layout that `somnus-client check` knows.
     #[arg(long)]
@@ -105,6 +119,9 @@ pub struct StageArgs {
     /// Also write what the network is given and its logits, as safetensors.
     #[arg(long)]
     pub tensors: bool,
+    /// Print where the tables are and which nights were left out, as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `compare`.
@@ -118,6 +135,9 @@ pub struct CompareArgs {
     /// Where the report goes.
     #[arg(long)]
     pub out: PathBuf,
+    /// Print the summary as JSON instead of the table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `results`.
@@ -131,9 +151,9 @@ pub struct ResultsArgs {
 /// Arguments of `probe`.
 #[derive(Args, Debug)]
 pub struct ProbeArgs {
-    /// The checkpoint.
+    /// The checkpoint; `base` is the model that ships.
     pub model: PathBuf,
-    /// The folder of recordings, in the sleep-accel layout; labels are not needed.
+    /// The folder of recordings, in any layout that `somnus-client check` knows; labels are not needed.
     #[arg(long)]
     pub data: PathBuf,
     /// Who sleeps: a fresh probe learns the first part of everybody's night and names the sleepers of the last.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use somnus_signals::split::{Fold, by_person};
 use somnus_signals::{
-    Cohort, DataError, Excluded, Night, NightRules, PersonId, derive, sleep_accel, slpdb, synthetic,
+    Cohort, DataError, Excluded, Layout, Night, NightRules, PersonId, derive, sleep_accel, slpdb, synthetic,
 };
 
 use crate::scenario::{DataConfig, Scenario};
@@ -49,6 +49,18 @@ fn first(excluded: &[Excluded]) -> String {
     })
 }
 
+/// The nights of a folder, whatever its layout.
+///
+/// # Errors
+/// [`DataError`] naming the folder, or the file and line.
+pub fn in_folder(folder: &Path, rules: &NightRules) -> Result<Cohort, DataError> {
+    match Layout::detect(folder)? {
+        // Night by night: raw movement of all of them would be much to hold.
+        Layout::SleepAccel => sleep_accel::cohort(folder, rules),
+        layout => Ok(Cohort::from_recordings(&layout.load(folder)?, rules)),
+    }
+}
+
 impl People {
     /// The people of a scenario.
     ///
@@ -67,7 +79,8 @@ impl People {
                 let recordings: Vec<_> = slpdb::load(folder)?.into_iter().map(derive).collect();
                 Cohort::from_recordings(&recordings, &rules)
             }
-            (DataConfig::SleepAccel {} | DataConfig::Slpdb {}, None) => {
+            (DataConfig::Recordings {}, Some(folder)) => in_folder(folder, &rules)?,
+            (DataConfig::SleepAccel {} | DataConfig::Slpdb {} | DataConfig::Recordings {}, None) => {
                 return Err(CohortError::NoData(scenario.name.clone()));
             }
         };
@@ -138,6 +151,21 @@ mod tests {
         let folds = People::of(&scenario, None).unwrap().folds;
         assert_eq!(folds.len(), 5);
         assert!(folds.iter().all(|fold| (fold.train.len(), fold.test.len()) == (4, 1)));
+    }
+
+    #[test]
+    fn a_folder_is_read_in_whatever_layout_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let few = synthetic::SyntheticConfig { people: 3, ..Default::default() };
+        for recording in (0..few.people).flat_map(|index| synthetic::recordings_of(&few, index)) {
+            sleep_accel::write(folder.path(), &recording).unwrap();
+        }
+        let of = |data| {
+            let scenario = Scenario { data, ..Scenario::demo() };
+            People::of(&scenario, Some(folder.path())).unwrap()
+        };
+        let (any, named) = (of(DataConfig::Recordings {}), of(DataConfig::SleepAccel {}));
+        assert_eq!((any.nights(), any.people().len()), (named.nights(), 3));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::time::Instant as Clock;
 
 use somnus_model::Stager;
 use somnus_report::{ClientResult, Confusion, Row, Summary};
-use somnus_signals::{Cohort, DataError, Night, NightRules, sleep_accel};
+use somnus_signals::{Cohort, DataError, Night, NightRules};
 
+use crate::cohort::in_folder;
 use crate::federate::{StudyError, client_result, staging};
 use crate::merge::merged;
 use crate::model_file::Model;
@@ -38,7 +39,7 @@ pub enum EvaluateError {
 /// [`EvaluateError`] naming the folder, or the file and line.
 pub fn evaluate(model: &Model, folder: &Path, start: Clock) -> Result<Summary, EvaluateError> {
     let rules = NightRules { require_labels: true, ..NightRules::default() };
-    let cohort = sleep_accel::cohort(folder, &rules)?;
+    let cohort = in_folder(folder, &rules)?;
     if cohort.nights.is_empty() {
         let (folder, first) = (folder.display().to_string(), cohort.excluded.into_iter().next());
         return Err(EvaluateError::Nobody { folder, first });

@@ -13,17 +13,16 @@ use somnus_sim::cli::{
     BenchArgs, BenchCommand, Cli, Command, CompareArgs, EvaluateArgs, FoundationArgs, LoadArgs, PretrainArgs,
     ProbeArgs, ResultsArgs, StageArgs, SynthArgs, WorldArgs,
 };
-use somnus_sim::cohort::People;
+use somnus_sim::cohort::{People, in_folder};
 use somnus_sim::evaluate::evaluate as score;
 use somnus_sim::federate::Means;
-use somnus_sim::model_file::Model;
 use somnus_sim::personal;
 use somnus_sim::poisoning;
 use somnus_sim::pretrain::{Loaded, Pretraining};
 use somnus_sim::privacy_attack;
 use somnus_sim::progress::Progress;
 use somnus_sim::scenario::Scenario;
-use somnus_sim::start::Start;
+use somnus_sim::start::{Start, named};
 use somnus_sim::study;
 use somnus_sim::train::train;
 use somnus_sim::transport::Transport;
@@ -57,13 +56,13 @@ fn command(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => {
             let means = Means { transport: Transport::Memory, jobs: args.jobs };
-            study(Scenario::demo(), None, &args.out, args.seed, means)
+            study(Scenario::demo(), None, &Report { out: &args.out, json: args.json }, args.seed, means)
         }
         Command::Run(args) => {
             let scenario = Scenario::load(&args.scenario)?;
             let out = args.out.unwrap_or_else(|| PathBuf::from("runs").join(&scenario.name));
             let means = Means { transport: args.transport, jobs: args.jobs };
-            study(scenario, args.data.as_deref(), &out, args.seed, means)
+            study(scenario, args.data.as_deref(), &Report { out: &out, json: args.json }, args.seed, means)
         }
         Command::Evaluate(args) => evaluate(&args),
         Command::Stage(args) => stage(&args),
@@ -80,7 +79,7 @@ fn command(command: Command) -> anyhow::Result<()> {
 fn study(
     scenario: Scenario,
     data: Option<&Path>,
-    out: &Path,
+    report: &Report<'_>,
     seed: Option<u64>,
     means: Means,
 ) -> anyhow::Result<()> {
@@ -89,59 +88,67 @@ fn study(
         None => scenario,
     };
     let start = std::time::Instant::now();
-    probe(out)?;
+    report.probe()?;
     let origin = Start::load(&scenario.foundation, scenario.device)?;
     let people = People::of(&scenario, data)?;
     if let Some(config) = scenario.personal.clone() {
         let findings = personal::run(scenario, &config, &origin, people, means, start, Progress::new)?;
-        return report(out, findings.summary);
+        return report.write(findings.summary);
     }
     if let Some(config) = scenario.poisoning.clone() {
         let findings = poisoning::run(&scenario, &config, &origin, people, means, start, Progress::new)?;
-        return report(out, findings.summary);
+        return report.write(findings.summary);
     }
     if !scenario.variants.is_empty() {
         let (findings, _) = variants::run(scenario, &origin, people, means, start, Progress::new)?;
-        return report(out, findings.summary);
+        return report.write(findings.summary);
     }
     if let Some(config) = scenario.privacy_attacks.clone() {
         let summary = privacy_attack::run(&scenario, &config, &origin, people, means, start, Progress::new)?;
-        return report(out, summary);
+        return report.write(summary);
     }
     if let Some(sweep) = scenario.invariance.clone() {
         let summary = invariance::run(scenario, &sweep, &origin, people, means, start, Progress::new)?;
-        return report(out, summary);
+        return report.write(summary);
     }
     if scenario.folds > 0 {
         let findings = study::run(scenario, &origin, people, means, start, Progress::new)?;
-        return report(out, findings.summary);
+        return report.write(findings.summary);
     }
     let trained = train(&scenario, &origin, people, means, start, Progress::new)?;
-    let release = out.join("release.safetensors");
+    let release = report.out.join("release.safetensors");
     std::fs::write(&release, trained.checkpoint.to_bytes()?)
         .with_context(|| format!("cannot write {}", release.display()))?;
-    report(out, trained.summary)?;
-    writeln!(std::io::stdout(), "the release is in {}", release.display())?;
-    Ok(())
+    report.write(trained.summary)?;
+    report.say(&format!("the release is in {}", release.display()))
 }
 
 fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     let start = std::time::Instant::now();
-    let model = Model::load(&args.model, DeviceKind::Flex)?;
-    probe(&args.out)?;
-    report(&args.out, score(&model, &args.data, start)?)
+    let model = named(&args.model, DeviceKind::Flex)?;
+    let report = Report { out: &args.out, json: args.json };
+    report.probe()?;
+    report.write(score(&model, &args.data, start)?)
 }
 
 fn stage(args: &StageArgs) -> anyhow::Result<()> {
-    let model = Model::load(&args.model, DeviceKind::Flex)?;
-    probe(&args.out)?;
+    let model = named(&args.model, DeviceKind::Flex)?;
+    Report { out: &args.out, json: args.json }.probe()?;
     let staged = somnus_sim::stage::stage(&model, &args.data, &args.out, args.tensors)?;
     let mut stdout = std::io::stdout().lock();
+    if args.json {
+        let found = serde_json::json!({ "tables": staged.tables, "left_out": staged.excluded });
+        writeln!(stdout, "{found:#}")?;
+        return Ok(());
+    }
     for left in &staged.excluded {
         writeln!(stdout, "{} left out: {}", left.id, left.reason)?;
     }
-    let nights = staged.tables.len();
-    writeln!(stdout, "{nights} nights are staged in {}", args.out.display())?;
+    let nights = match staged.tables.len() {
+        1 => "1 night is".to_owned(),
+        many => format!("{many} nights are"),
+    };
+    writeln!(stdout, "{nights} staged in {}", args.out.display())?;
     Ok(())
 }
 
@@ -158,8 +165,9 @@ fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     let mut summary =
         device::study(&name, &table, &Staging::new(&names, rem)).with_context(|| file.to_string())?;
     summary.seconds = start.elapsed().as_secs_f64();
-    probe(&args.out)?;
-    report(&args.out, summary)
+    let report = Report { out: &args.out, json: args.json };
+    report.probe()?;
+    report.write(summary)
 }
 
 fn results(args: &ResultsArgs) -> anyhow::Result<()> {
@@ -173,8 +181,8 @@ fn results(args: &ResultsArgs) -> anyhow::Result<()> {
 }
 
 fn subjects(args: &ProbeArgs) -> anyhow::Result<()> {
-    let model = Model::load(&args.model, DeviceKind::Flex)?;
-    let cohort = sleep_accel::cohort(&args.data, &NightRules::default())?;
+    let model = named(&args.model, DeviceKind::Flex)?;
+    let cohort = in_folder(&args.data, &NightRules::default())?;
     let found = somnus_sim::probe::subjects(&model.stager, &cohort, args.seeds)?;
     if found.is_empty() {
         bail!(
@@ -191,30 +199,50 @@ fn subjects(args: &ProbeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the reports and shows the table.
-fn report(out: &Path, mut summary: Summary) -> anyhow::Result<()> {
-    summary.peak_rss_mib = somnus_sim::rss::peak_mib();
-    output::write_run(out, &summary)?;
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{}", table::run(&summary))?;
-    writeln!(
-        stdout,
-        "{:.0} s, {:.0} MiB; {} and {} client reports are in {}",
-        summary.seconds,
-        summary.peak_rss_mib,
-        out.join("report.html").display(),
-        summary.clients.len(),
-        out.join("clients").display()
-    )?;
-    Ok(())
+/// Where a run's reports go, and how it is told.
+struct Report<'a> {
+    out: &'a Path,
+    /// As JSON, and nothing else.
+    json: bool,
 }
 
-/// Finds out before the work whether its result can be written.
-fn probe(out: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot create the folder {}", out.display()))?;
-    let file = out.join(".writable");
-    std::fs::write(&file, b"somnus").with_context(|| format!("cannot write into {}", out.display()))?;
-    std::fs::remove_file(&file).with_context(|| format!("cannot write into {}", out.display()))
+impl Report<'_> {
+    /// Finds out before the work whether its result can be written.
+    fn probe(&self) -> anyhow::Result<()> {
+        let out = self.out;
+        std::fs::create_dir_all(out)
+            .with_context(|| format!("cannot create the folder {}", out.display()))?;
+        let file = out.join(".writable");
+        let wrong = || format!("cannot write into {}", out.display());
+        std::fs::write(&file, b"somnus").with_context(wrong)?;
+        std::fs::remove_file(&file).with_context(wrong)
+    }
+
+    /// Writes the reports and shows the table.
+    fn write(&self, mut summary: Summary) -> anyhow::Result<()> {
+        summary.peak_rss_mib = somnus_sim::rss::peak_mib();
+        output::write_run(self.out, &summary)?;
+        if self.json {
+            writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&summary)?)?;
+        }
+        self.say(&table::run(&summary))?;
+        self.say(&format!(
+            "{:.0} s, {:.0} MiB; {} and {} client reports are in {}",
+            summary.seconds,
+            summary.peak_rss_mib,
+            self.out.join("report.html").display(),
+            summary.clients.len(),
+            self.out.join("clients").display()
+        ))
+    }
+
+    /// For people.
+    fn say(&self, text: &str) -> anyhow::Result<()> {
+        if !self.json {
+            writeln!(std::io::stdout(), "{text}")?;
+        }
+        Ok(())
+    }
 }
 
 fn synth(args: &SynthArgs) -> anyhow::Result<()> {
@@ -250,7 +278,7 @@ fn foundation(args: &FoundationArgs) -> anyhow::Result<()> {
 
 fn pretrain(args: &PretrainArgs) -> anyhow::Result<()> {
     let loaded = Loaded::load(&args.config)?;
-    probe(&args.out)?;
+    Report { out: &args.out, json: false }.probe()?;
     let announce = |what: &str, steps: u64| {
         // Nobody may be listening on standard error; that is no reason to stop.
         let _ = writeln!(std::io::stderr(), "{what}");

@@ -116,6 +116,8 @@ pub enum DataConfig {
     SleepAccel {},
     /// A folder of the slpdb layout, given by `--data`: beats of an ECG and stages, no movement. Streams `hr` and `ibi`.
     Slpdb {},
+    /// A folder of any layout that `somnus-client check` knows, given by `--data`.
+    Recordings {},
 }
 
 /// Rows beside the federated one. All see the same training people and are judged on the same held-out people.

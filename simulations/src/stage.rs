@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use somnus_model::{Prepared, Stager};
 use somnus_protocol::checkpoint::{CheckpointError, Tensor, tensors_to_bytes};
 use somnus_report::{ClientReport, ModelInfo, NightOptions, output};
-use somnus_signals::{Cohort, DataError, EPOCH_SECONDS, Layout, Night, NightRules};
+use somnus_signals::{Cohort, DataError, EPOCH_SECONDS, Night, NightRules};
 
+use crate::cohort::in_folder;
 use crate::federate::{StudyError, client_result, staging};
 use crate::model_file::Model;
 
@@ -61,8 +62,7 @@ pub struct Staged {
 /// # Errors
 /// [`StageError`] naming the folder, or the file and line.
 pub fn stage(model: &Model, folder: &Path, out: &Path, tensors: bool) -> Result<Staged, StageError> {
-    let recordings = Layout::detect(folder)?.load(folder)?;
-    let Cohort { nights, excluded } = Cohort::from_recordings(&recordings, &NightRules::default());
+    let Cohort { nights, excluded } = in_folder(folder, &NightRules::default())?;
     let Some(_) = nights.first() else {
         let (folder, first) = (folder.display().to_string(), excluded.into_iter().next());
         return Err(StageError::Nobody { folder, first });

@@ -1,7 +1,7 @@
 //! What a federation starts from: random weights, the model that ships, or a file.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -49,6 +49,18 @@ impl From<Origin> for String {
     }
 }
 
+/// The model that a command line names: `base`, or a checkpoint's path.
+///
+/// # Errors
+/// [`ModelFileError`] naming the file.
+pub fn named(model: &Path, device: DeviceKind) -> Result<Model, ModelFileError> {
+    if model == Path::new("base") { base(device) } else { Model::load(model, device) }
+}
+
+fn base(device: DeviceKind) -> Result<Model, ModelFileError> {
+    Model::parse("models/somnus-base.safetensors", BASE.into(), device)
+}
+
 /// A loaded [`Origin`].
 #[derive(Clone)]
 pub enum Start {
@@ -66,7 +78,7 @@ impl Start {
     pub fn load(origin: &Origin, device: DeviceKind) -> Result<Self, ModelFileError> {
         let model = match origin {
             Origin::None => return Ok(Self::Random),
-            Origin::Base => Model::parse("models/somnus-base.safetensors", BASE.into(), device)?,
+            Origin::Base => base(device)?,
             Origin::File(path) => Model::load(path, device)?,
         };
         Ok(Self::Foundation(Arc::new(model)))

@@ -116,17 +116,18 @@ struct Help {
 impl Help {
     fn of(path: &[String]) -> Self {
         let text = good(program(&path[0]).args(&path[1..]).arg("--help"));
-        let part = |title: &'static str| {
-            let lines = text.lines().skip_while(move |line| *line != title).skip(1);
-            lines.take_while(|line| !line.is_empty()).map(str::trim_start)
-        };
+        let commands = text.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let commands = commands.take_while(|line| !line.is_empty()).map(str::trim_start);
         let first = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
-        let flags = part("Options:").filter(|line| line.starts_with('-')).flat_map(|line| {
-            let names = line.split("  ").next().unwrap_or_default();
-            let value = names.contains('<');
-            let names = names.split([',', ' ']).filter(|name| name.starts_with('-'));
-            names.map(move |name| (name.to_owned(), value)).collect::<Vec<_>>()
-        });
+        // The last part; where a flag's values are explained, it has empty lines.
+        let options = text.lines().skip_while(|line| *line != "Options:").map(str::trim_start);
+        let flags =
+            options.filter(|line| line.starts_with("--") || line.starts_with("-h")).flat_map(|line| {
+                let names = line.split("  ").next().unwrap_or_default();
+                let value = names.contains('<');
+                let names = names.split([',', ' ']).filter(|name| name.starts_with('-'));
+                names.map(move |name| (name.to_owned(), value)).collect::<Vec<_>>()
+            });
         let flags: BTreeMap<String, bool> = flags.collect();
         let usage = text.lines().find(|line| line.starts_with("Usage:")).expect("a usage");
         let words: Vec<&str> = usage.split_whitespace().collect();
@@ -137,7 +138,7 @@ impl Help {
             .filter(|word| word.starts_with(['<', '[']) && !word.contains("COMMAND"))
             .collect();
         Self {
-            commands: part("Commands:").map(first).collect(),
+            commands: commands.map(first).collect(),
             flags,
             needed: arguments.iter().filter(|a| a.starts_with('<')).count(),
             most: if usage.contains("...") { usize::MAX } else { arguments.len() },

@@ -186,6 +186,29 @@ fn a_probe_tells_synthetic_people_apart_and_needs_two_of_them() {
 }
 
 #[test]
+fn the_model_that_ships_scores_and_stages_recordings_and_tells_it_to_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (data, staged) = (at("data"), at("staged"));
+    assert!(sim(&["synth", "--out", text(&data), "--people", "2"]).status.success());
+    let file = format!("{}/../models/somnus-base.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let evaluate = |model: &str, out: &Path| {
+        let output = sim(&["evaluate", model, "--data", text(&data), "--out", text(out), "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told = Summary::from_json(std::str::from_utf8(&output.stdout).unwrap()).unwrap();
+        assert_eq!(told, summary(out));
+        told
+    };
+    let (named, read) = (evaluate("base", &at("named")), evaluate(&file, &at("read")));
+    assert_eq!(named.reproducible(), read.reproducible());
+    let output = sim(&["stage", "base", "--data", text(&data), "--out", text(&staged), "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tables = told["tables"].as_array().unwrap();
+    assert_eq!((tables.len(), told["left_out"].as_array().unwrap().len()), (2, 0));
+    assert!(tables.iter().all(|table| Path::new(table.as_str().unwrap()).is_file()), "{told}");
+}
+
+#[test]
 fn a_server_needs_no_more_memory_for_two_hundred_clients_than_for_ten() {
     let output = sim(&["bench", "memory", "--json"]);
     let memory: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
