@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
-use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
@@ -17,6 +16,7 @@ use somnus_protocol::message::ALPN;
 
 use crate::ca::ServerIdentity;
 use crate::config::Limits;
+use crate::connection_ids::ConnectionIds;
 use crate::error::{FileError, IdentityError};
 use crate::federation::{Federation, OpenError};
 use crate::verifier::Gate;
@@ -29,7 +29,7 @@ const RECEIVE_WINDOW: u32 = 1 << 20;
 const SEND_WINDOW: u64 = 1 << 20;
 /// Bytes kept per peer, and in all, before its handshake has begun.
 const EARLY_BYTES: u64 = 16 * 1024;
-/// What quinn's secrets are derived from the server's key with.
+/// What these secrets are derived from the server's key with.
 const RESET_LABEL: &[u8] = b"somnus/1 quic stateless reset";
 const CONNECTION_LABEL: &[u8] = b"somnus/1 quic connection ids";
 
@@ -93,8 +93,8 @@ fn transport(limits: Limits) -> TransportConfig {
 /// server that was killed and started again tells its clients at once that their connections are gone.
 fn endpoint_config(identity: &ServerIdentity) -> Result<EndpointConfig, IdentityError> {
     let reset = hmac::Key::new(hmac::HMAC_SHA256, &identity.derive(RESET_LABEL)?);
-    let ids = u64::from_le_bytes(identity.derive(CONNECTION_LABEL)?[..8].try_into().expect("8 of 32 bytes"));
+    let ids = identity.derive(CONNECTION_LABEL)?;
     let mut config = EndpointConfig::new(Arc::new(reset));
-    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config.cid_generator(move || Box::new(ConnectionIds::new(&ids)));
     Ok(config)
 }

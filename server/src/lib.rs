@@ -7,7 +7,7 @@
 //!   [`backup`];
 //! - [`ca`]: keys and certificates; [`roster`]: its lines and invitations; [`registry`]: all of them; [`verifier`]: who gets
 //!   through the handshake;
-//! - [`endpoint`]: QUIC; [`admission`]: who may begin a handshake; [`seats`]: how many of something each may have;
+//! - [`endpoint`], [`connection_ids`]: QUIC; [`admission`]: who may begin a handshake; [`seats`]: how many of something each may have;
 //!   [`connection`], [`frame`], [`outbox`]: one peer;
 //! - [`driver`]: the loop around the coordinator; [`live`]: what it tells of itself;
 //! - [`privacy`]: the ledger's records, and what noise a guarantee needs; [`score`]: what evaluations come to;
@@ -23,6 +23,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection;
+pub mod connection_ids;
 pub mod control;
 pub mod driver;
 pub mod endpoint;

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::Endpoint;
 use rustls::RootCertStore;
@@ -11,10 +12,13 @@ use somnus_protocol::credentials::{AuthorityRoll, HubIdentity};
 use somnus_protocol::message::{ToClient, ToServer};
 use somnus_protocol::token::{SERVER_NAME, StreamKind, decode_der};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::place::Card;
 use crate::quic;
 
+/// How long a handshake may take: nothing else here is given up for silence.
+const ANSWER: Duration = Duration::from_secs(60);
 /// Sockets that all clients share.
 const SOCKETS: usize = 8;
 
@@ -61,7 +65,8 @@ impl Dialer {
         let config = config.map_err(|why| why.to_string())?;
         let socket = &self.sockets[number % self.sockets.len()];
         let connecting = socket.connect_with(config, self.server, SERVER_NAME).map_err(|e| e.to_string())?;
-        let connection = connecting.await.map_err(|e| e.to_string())?;
+        let answered = timeout(ANSWER, connecting).await.map_err(|_| format!("no answer for {ANSWER:?}"))?;
+        let connection = answered.map_err(|e| e.to_string())?;
         let (mut send, mut receive) = connection.open_bi().await.map_err(|e| e.to_string())?;
         send.write_all(&[StreamKind::Federation as u8]).await.map_err(|e| e.to_string())?;
         let (outbox, outgoing) = mpsc::unbounded_channel();
