@@ -4,11 +4,15 @@
 //! the record's own key; a value is an envelope:
 //!
 //! ```text
-//! kind               1 byte: 1 payload inside, 2 payload in a file
+//! kind               1 byte: 1 payload inside, 2 payload in a file, 3 payload inside and packed
 //! CRC-32 (IEEE)      4 bytes, little-endian, over key and what follows
 //! 1: payload         JSON for what people may want to read, bincode for releases and rounds
 //! 2: SHA-256, length 32 bytes and 8 bytes little-endian: `objects/HEX` has the payload
+//! 3: payload         the same as a DEFLATE stream (RFC 1951)
 //! ```
+//!
+//! A round names its cohort twice, which packs well; and sled holds some megabytes of the newest records in memory, whatever its
+//! cache may take.
 //!
 //! sled 0.34 never gives the space of large values back (400 releases of 180 kB, of which 10 are kept, take 200 MB), so
 //! they are files of their own: flushed before the batch that names them, removed after the batch that no longer does.
@@ -16,9 +20,13 @@
 //! hand out in good faith.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
 use somnus_protocol::ids::BlobId;
 
 use crate::error::{FileError, StoreError};
@@ -32,13 +40,16 @@ use self::log::Log;
 use self::objects::Objects;
 
 /// The layout that this program writes, and the newest it reads. Older ones are brought to it by [`Store::upgrade`].
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 const INSIDE: u8 = 1;
 const OUTSIDE: u8 = 2;
+const PACKED: u8 = 3;
 const OVERHEAD: usize = 5;
 /// Payloads beyond this are files of their own.
 const LARGE: usize = 8 * 1024;
+/// Payloads below this are not worth packing.
+const SMALL: usize = 256;
 /// Where sled is, in the store's folder.
 const LOG: &str = "sled";
 /// Where large payloads are.
@@ -139,6 +150,7 @@ pub struct Store {
 /// A value without its envelope.
 enum Sealed<'a> {
     Inside(&'a [u8]),
+    Packed(&'a [u8]),
     Outside(BlobId),
 }
 
@@ -205,7 +217,10 @@ impl Store {
             }
             let value = match payload {
                 None => None,
-                Some(payload) if payload.len() <= LARGE => Some(seal(&key.0, INSIDE, payload)),
+                Some(payload) if payload.len() <= LARGE => Some(match pack(payload) {
+                    Some(packed) => seal(&key.0, PACKED, &packed),
+                    None => seal(&key.0, INSIDE, payload),
+                }),
                 Some(payload) => {
                     let blob = objects.keep(payload)?;
                     gained.push(blob.digest);
@@ -322,6 +337,9 @@ impl Store {
     fn unseal(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
         match self.open_envelope(key, value)? {
             Sealed::Inside(payload) => Ok(payload.to_vec()),
+            Sealed::Packed(packed) => {
+                unpack(packed).ok_or_else(|| self.broken(key, "it is packed in a way that nobody packs"))
+            }
             Sealed::Outside(blob) => {
                 let payload = objects::read(&self.path.join(OBJECTS), blob)?;
                 payload.ok_or_else(|| self.broken(key, "its object does not match its digest"))
@@ -337,6 +355,7 @@ impl Store {
         }
         match (head[0], content.split_first_chunk::<32>()) {
             (INSIDE, _) => Ok(Sealed::Inside(content)),
+            (PACKED, _) => Ok(Sealed::Packed(content)),
             (OUTSIDE, Some((digest, len))) => match len.try_into() {
                 Ok(len) => {
                     Ok(Sealed::Outside(BlobId { digest: (*digest).into(), len: u64::from_le_bytes(len) }))
@@ -367,6 +386,24 @@ fn seal(key: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
     value.extend_from_slice(&checksum(key, content));
     value.extend_from_slice(content);
     value
+}
+
+/// The payload as a stream that is shorter than it; none if it would not be.
+fn pack(payload: &[u8]) -> Option<Vec<u8>> {
+    if payload.len() < SMALL {
+        return None;
+    }
+    let mut stream = DeflateEncoder::new(Vec::new(), Compression::fast());
+    // A vector takes everything.
+    stream.write_all(payload).ok()?;
+    stream.finish().ok().filter(|packed| packed.len() < payload.len())
+}
+
+/// What [`pack`] was given.
+fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    let mut payload = Vec::new();
+    DeflateDecoder::new(packed).take(LARGE as u64 + 1).read_to_end(&mut payload).ok()?;
+    (payload.len() <= LARGE).then_some(payload)
 }
 
 fn checksum(key: &[u8], payload: &[u8]) -> [u8; 4] {

@@ -15,8 +15,8 @@ use sled::{Batch, Db};
 
 use crate::error::{FileError, StoreError};
 
-/// sled's page cache; nothing in it is large.
-const CACHE: u64 = 16 * 1024 * 1024;
+/// sled's page cache; the system has the file in its own. Less than this sled does not take.
+const CACHE: u64 = 256 * 1024;
 /// Deepest backlog of the write-ahead log that is replayed on open is a few segments of this size.
 const SEGMENT: usize = 512 * 1024;
 /// How long a log that was just closed may stay locked.

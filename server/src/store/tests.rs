@@ -1,8 +1,10 @@
 //! The store on a disk that is torn, flipped, full of old things, and in order.
 
-use somnus_protocol::ids::Digest;
-
 use std::fs;
+
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
+use somnus_protocol::ids::Digest;
 
 use super::*;
 
@@ -15,9 +17,11 @@ fn numbers(store: &Store) -> Vec<u64> {
     keys.iter().map(|key| u64::from_be_bytes(key.as_slice().try_into().unwrap())).collect()
 }
 
-/// What batch `n` puts into both of its records: every fifth is a file of its own.
+/// What batch `n` puts into both of its records, which cannot be packed: every fifth is a file of its own.
 fn payload(n: u64) -> Vec<u8> {
-    vec![n as u8; if n % 5 == 4 { LARGE + 1000 } else { 700 }]
+    let mut payload = vec![0; if n % 5 == 4 { LARGE + 1000 } else { 700 }];
+    SmallRng::seed_from_u64(n).fill_bytes(&mut payload);
+    payload
 }
 
 /// A store with batches of two records, batch `n` holding 2n and 2n + 1; the length of the log after each batch.
@@ -69,9 +73,13 @@ fn what_stands_in_the_way_is_named() {
     let error = Store::open(&path).err().unwrap();
     assert!(matches!(error, StoreError::Busy { .. }), "{error}");
     assert!(Store::create(&path).err().unwrap().to_string().contains("exists already"));
-    held.write(&[Change::Put(Key::new(Table::Meta, "schema"), b"3".to_vec())]).unwrap();
+    held.write(&[schema_is(SCHEMA + 1)]).unwrap();
     drop(held);
-    assert!(matches!(Store::open(&path), Err(StoreError::TooNew { found: 3, known: 2, .. })));
+    let error = Store::open(&path).err().unwrap();
+    assert!(
+        matches!(error, StoreError::TooNew { found, known: SCHEMA, .. } if found == SCHEMA + 1),
+        "{error}"
+    );
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let error = Store::create(&file.join("store")).err().unwrap().to_string();
@@ -288,9 +296,9 @@ fn an_older_store_is_brought_to_the_layout_of_today() {
     assert!(error.ends_with("has schema 0, this program knows 1 and newer ones"), "{error}");
 }
 
-/// Whoever restarts in the middle of it finds the one layout or the other.
+/// Whoever restarts in the middle of it finds one of the layouts, and goes on from there.
 #[test]
-fn an_upgrade_is_one_write() {
+fn each_step_of_an_upgrade_is_one_write() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
     of_schema_1(&whole);
@@ -312,7 +320,7 @@ fn an_upgrade_is_one_write() {
         store.upgrade().unwrap();
         assert_eq!(store.keys(Table::Masked).unwrap().iter().filter(|key| key.len() == 5).count(), 3);
     }
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [1, SCHEMA]);
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [1, 2, SCHEMA]);
 }
 
 /// sled refuses everything after a write that failed; the store does not.
@@ -332,4 +340,30 @@ fn after_a_failure_the_next_call_finds_what_is_on_the_disk() {
     }
     drop(store);
     assert_eq!(numbers(&Store::open(&path).unwrap()), [0, 1, 2, 3, 4, 5, 100, 101, 102, 103, 104]);
+}
+
+#[test]
+fn what_repeats_itself_is_packed_and_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("store")).unwrap();
+    let names: Vec<u8> = (0..200).flat_map(|n| format!("client-{n:05} ").into_bytes()).collect();
+    let key = Key::number(Table::Rounds, 1);
+    for payload in [&names[..], &names[..SMALL], &names[..SMALL - 1], &names.repeat(3), b""] {
+        store.write(&[Change::Put(key.clone(), payload.to_vec())]).unwrap();
+        assert_eq!(store.read(&key).unwrap().as_deref(), Some(payload));
+    }
+    store.write(&[put(1, &names)]).unwrap();
+    assert!(store.log.get(&key.0).unwrap().unwrap().len() < names.len() / 3);
+}
+
+#[test]
+fn a_packed_record_that_would_fill_the_memory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("store")).unwrap();
+    let key = Key::number(Table::Rounds, 1);
+    for packed in [pack(&vec![0; 100 * LARGE]).unwrap(), b"no such stream".to_vec()] {
+        store.log.write(vec![(&key.0, Some(seal(&key.0, PACKED, &packed)))]).unwrap();
+        let error = store.read(&key).unwrap_err().to_string();
+        assert!(error.contains("rounds/1") && error.contains("packed"), "{error}");
+    }
 }
