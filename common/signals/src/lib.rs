@@ -8,7 +8,8 @@
 //! One module for each [`Layout`] on disk, any file of it perhaps gzipped: [`plain`] (for recordings of one's own), [`sleep_accel`] (a watch, scored), [`slpdb`]
 //! (heart beats, scored), [`edf`] (polysomnographs, Holter recorders), [`apple_health`] (heart rate and a device's opinion), [`mmash`] (a day of movement and beats, times in bed), [`e4`] (wristband: acceleration
 //! and pulse), [`crisdb`] (a day of heart rate), [`wisdm`] (acceleration of known activities), and [`wfdb`] for the
-//! records that PhysioNet's databases are made of. [`inspect()`] says what is in a folder, and what is wrong with it.
+//! records that PhysioNet's databases are made of. [`inspect()`] says what is in a folder, and what is wrong with it,
+//! [`Arrivals`] whether something came into it since. [`live`] is for devices that stream.
 //!
 //! [`derive()`] makes the streams that a night needs of those that were recorded. What it is made of stands alone: gaps cut a
 //! stream into [`Segment`]s, which are resampled or searched for [`r_peaks`] and [`pulses`]; beats give [`intervals`], cleaned ones
@@ -23,6 +24,7 @@
 //! assert_eq!(classes.len(), cohort.nights[0].epochs);
 //! ```
 
+mod arrivals;
 mod butterworth;
 mod calendar;
 mod derive;
@@ -53,6 +55,7 @@ pub mod apple_health;
 pub mod crisdb;
 pub mod e4;
 pub mod edf;
+pub mod live;
 pub mod mmash;
 pub mod plain;
 pub mod sleep_accel;
@@ -62,6 +65,7 @@ pub mod synthetic;
 pub mod wfdb;
 pub mod wisdm;
 
+pub use arrivals::{Arrivals, Contents};
 pub use derive::derive;
 pub use enmo::enmo;
 pub use error::DataError;

@@ -105,13 +105,13 @@ impl Header {
         if version.trim_ascii_end() != b"0" {
             return Err(Fault::Wrong("this is no EDF file: its first field, the version, is not 0".into()));
         }
-        let patient = fields.text(80, "patient")?;
-        let recording = fields.text(80, "recording")?;
-        let (date, time) = (fields.text(8, "start date")?, fields.text(8, "start time")?);
+        let patient = fields.text(80);
+        let recording = fields.text(80);
+        let (date, time) = (fields.text(8), fields.text(8));
         let start = start::read(&date, &time, &recording)
             .map_err(|what| Fault::Wrong(format!("header bytes 168 to 183 (start date and time): {what}")))?;
         let said = fields.number::<usize>(8, "bytes in header")?;
-        let kind = match &fields.text(44, "reserved")?[..] {
+        let kind = match &fields.text(44)[..] {
             text if text.starts_with("EDF+C") => Kind::Continuous,
             text if text.starts_with("EDF+D") => Kind::Discontinuous,
             _ => Kind::Edf,
@@ -165,20 +165,13 @@ pub(super) enum Fault {
 
 /// Field by field: all labels, then all transducers, and so on.
 fn signals(fields: &mut Fields<'_>, count: usize) -> Result<Vec<SignalHeader>, Fault> {
-    let mut column = |width: usize, name: &'static str| -> Result<Vec<String>, Fault> {
-        (0..count).map(|_| fields.text(width, name)).collect()
-    };
-    let labels = column(16, "label")?;
-    column(80, "transducer type")?;
-    let units = column(8, "physical dimension")?;
-    let ranges = [
-        column(8, "physical minimum")?,
-        column(8, "physical maximum")?,
-        column(8, "digital minimum")?,
-        column(8, "digital maximum")?,
-    ];
-    column(80, "prefiltering")?;
-    let samples = column(8, "samples in each data record")?;
+    let mut column = |width: usize| -> Vec<String> { (0..count).map(|_| fields.text(width)).collect() };
+    let labels = column(16);
+    column(80);
+    let units = column(8);
+    let ranges = [column(8), column(8), column(8), column(8)];
+    column(80);
+    let samples = column(8);
     let one = |(i, (label, unit)): (usize, (String, String))| {
         let of = &samples[i];
         let samples = of.parse().ok().filter(|samples| *samples > 0).ok_or_else(|| {
@@ -237,23 +230,16 @@ impl<'a> Fields<'a> {
         field
     }
 
-    /// Bytes beyond ASCII, which the format forbids and devices write (`°C`, names), become question marks.
-    fn text(&mut self, width: usize, name: &str) -> Result<String, Fault> {
-        let at = self.at;
-        let field = self.raw(width);
-        if let Some(control) = field.iter().find(|byte| byte.is_ascii_control() && **byte != 0) {
-            return Err(Fault::Wrong(format!(
-                "header byte {at} ({name}): a control character, {control:#04x}"
-            )));
-        }
-        let text: String =
-            field.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect();
-        Ok(text.trim_matches(['\0', ' ']).to_owned())
+    /// What is not printable ASCII, which the format forbids and devices write (`°C`, names, line breaks), becomes a question mark.
+    fn text(&mut self, width: usize) -> String {
+        let printable = |byte: &u8| if matches!(byte, 0 | b' '..=b'~') { char::from(*byte) } else { '?' };
+        let text: String = self.raw(width).iter().map(printable).collect();
+        text.trim_matches(['\0', ' ']).to_owned()
     }
 
     fn number<T: std::str::FromStr>(&mut self, width: usize, name: &str) -> Result<T, Fault> {
         let at = self.at;
-        let text = self.text(width, name)?;
+        let text = self.text(width);
         text.parse().map_err(|_| Fault::Wrong(format!("header byte {at} ({name}): {text:?} is not a number")))
     }
 }

@@ -188,7 +188,10 @@ fn each_wrong_field_is_named_by_its_byte() {
     assert!(
         wrong(688, "-3      ").contains("header byte 688 (samples in each data record of \"Heart rate\")")
     );
-    assert_eq!(wrong(300, "\u{7}"), "a.edf: header byte 288 (transducer type): a control character, 0x07");
+    // A line break in how a signal was filtered is nobody's trouble.
+    let mut odd = good.clone();
+    odd[530] = b'\n';
+    assert!(read(&odd).is_ok());
     assert_eq!(read(b"").unwrap_err(), "a.edf: cut off: 0 of 256 bytes of the header are here");
     assert_eq!(
         read(b"\xffBIOSEMI and so on, as long as a header is at the very least: \
