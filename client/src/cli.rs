@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use somnus_protocol::ids::ClientId;
 use somnus_service::Supervisor;
+use somnus_signals::PersonId;
+use somnus_signals::live::Recorder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -17,10 +19,12 @@ use crate::check;
 use crate::config::{CONFIG, ClientConfig, DEFAULT_FILE};
 use crate::enrol::enrol;
 use crate::files::write_atomically;
+use crate::fresh::Fresh;
 use crate::hub::{Ending, Hub};
 use crate::identity::{Folder, Membership, now};
 use crate::limits::status::{Standing, describe as describe_limits, standing};
 use crate::limits::{Brake, Machine, Watch, cpu};
+use crate::listen;
 use crate::report;
 use crate::training::HubNights;
 
@@ -48,7 +52,7 @@ enum Command {
     },
     /// Take part: train when the server asks, evaluate, write reports.
     Run {
-        /// Where the nights are; `check` says whether they can be used.
+        /// Where the nights are; `check` says whether they can be used. What comes into it later is used from the next work on.
         #[arg(long)]
         data: PathBuf,
         /// Whose nights; needed if the folder has those of several people.
@@ -67,6 +71,18 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Record what devices of this machine stream into a Unix socket, as nights in the plain format (docs/data.md).
+    Listen {
+        /// The socket; made here, for this user alone.
+        #[arg(long)]
+        socket: PathBuf,
+        /// Where nights go: a folder of this person, as for `run --data`.
+        #[arg(long)]
+        data: PathBuf,
+        /// Whose nights.
+        #[arg(long)]
+        person: String,
     },
     /// Write the report of the last evaluation; needs no network.
     Report {
@@ -137,19 +153,21 @@ impl Cli {
                 // Before there is another thread: those that come inherit it.
                 cpu::lower_priority(config.limits.nice).context("this program's priority")?;
                 let watch = Watch::new(&config.limits, &Machine::default());
-                let brake = Brake::new(watch.verdict().clone(), &config.limits);
-                let hands = HubNights::load(&data, person.as_deref(), &config.data, config.role)?;
-                let hands = Arc::new(hands.under(brake));
+                let (verdict, known) = (watch.verdict().clone(), config.clone());
+                let folder_of_nights = data.clone();
+                let load = move || {
+                    let brake = Brake::new(verdict.clone(), &known.limits);
+                    let nights =
+                        HubNights::load(&folder_of_nights, person.as_deref(), &known.data, known.role)?;
+                    Ok(nights.under(brake))
+                };
+                let hands = Arc::new(Fresh::load(&data, load)?);
                 let hub = Hub { folder, config, membership, hands, watch, until_finished };
                 let supervisor = Supervisor::from_env();
                 let ending = wait(async {
-                    let mut interrupt = signal(SignalKind::interrupt())?;
-                    let mut terminate = signal(SignalKind::terminate())?;
+                    let stopped = stopped()?;
                     let stop = async {
-                        tokio::select! {
-                            _ = interrupt.recv() => info!("interrupted"),
-                            _ = terminate.recv() => info!("terminated"),
-                        }
+                        stopped.await;
                         supervisor.stopping();
                     };
                     supervisor.ready();
@@ -172,6 +190,17 @@ impl Cli {
                     return Ok(());
                 }
                 anyhow::bail!("{}: something has to be mended first", data.display())
+            }
+            Command::Listen { socket, data, person } => {
+                let person = PersonId::new(person)?;
+                wait(async {
+                    // Whoever has the socket has the nights: what is unfinished is looked for after that.
+                    let (listener, stop) = (listen::bind(&socket)?, stopped()?);
+                    let recorder = Recorder::open(&data, person)?;
+                    info!(socket = %socket.display(), "listening");
+                    anyhow::Ok(listen::listen(listener, recorder, stop).await?)
+                })?;
+                say("stopped")
             }
             Command::Report { out, place } => {
                 say(&report::write(&place.dir, out.as_deref())?.display().to_string())
@@ -213,6 +242,18 @@ fn describe(status: &Status) -> String {
     text.push('\n');
     text.push_str(&describe_limits(&status.limits));
     text
+}
+
+/// Done when somebody asks this program to stop.
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => info!("interrupted"),
+            _ = terminate.recv() => info!("terminated"),
+        }
+    })
 }
 
 /// Runs to the end; a training that is still going on then is left behind.

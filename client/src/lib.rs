@@ -4,7 +4,7 @@
 //!
 //! - [`identity`]: the hub's folder, key and membership; [`config`]: its `client.toml`; [`files`]: whole or absent; [`kept`]: and checked;
 //! - [`limits`]: what the machine's owner lets it use, and when;
-//! - [`training`]: the one file that names the model; [`hands`]: what the driver needs of it; [`check`]: what recordings are worth;
+//! - [`training`]: the one file that names the model; [`hands`]: what the driver needs of it; [`fresh`]: nights that come later; [`listen`]: nights that are streamed; [`check`]: what recordings are worth;
 //! - [`cache`]: models on disk; [`report`]: what the person gets to see;
 //! - [`link`]: QUIC, TLS and its sentences; [`enrol`]: certificates; [`session`], [`frame`]: one connection;
 //! - [`hub`]: the loop around the participant, `work`: what it does on a thread of its own; [`cli`]: the commands.
@@ -17,12 +17,14 @@ pub(crate) mod credentials;
 pub mod enrol;
 pub mod files;
 pub mod frame;
+pub mod fresh;
 pub mod hands;
 pub mod hub;
 pub mod identity;
 pub mod kept;
 pub mod limits;
 pub mod link;
+pub mod listen;
 pub mod report;
 pub mod session;
 pub mod training;

@@ -67,7 +67,7 @@ pub(crate) fn said(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
 }
 
-pub(crate) fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
+pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     // What a panic left half-done on the disk is found by the digests.
-    cache.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
