@@ -194,18 +194,22 @@ impl HubNights {
         let staging = staging(stager.task());
         let mut nights = Vec::new();
         for part in &self.judged {
-            let predicted = stager.predict(&part.night)?.argmax();
+            let posterior = stager.predict(&part.night)?;
+            let predicted = posterior.argmax();
             let code = |class: usize| u8::try_from(class).ok();
             let predicted = predicted.into_iter().map(code).collect();
             let truth = part.night.classes(stager.task()).into_iter();
             let truth = truth.map(|class| class.and_then(code)).collect();
             let id = part.night.id();
-            nights.push(if part.epochs == (0..part.night.epochs) {
+            let night = if part.epochs == (0..part.night.epochs) {
                 NightResult::new(&id, truth, predicted, &staging, options)
             } else {
                 // What was trained on is not judged: it counts as not scored here.
                 NightResult::part(&id, truth, predicted, part.epochs.clone(), &staging, options)
-            });
+            };
+            let coverage =
+                part.night.quality.coverage.iter().map(|(stream, share)| (stream, f64::from(*share)));
+            nights.push(night.with_confidence(posterior.confidence()).with_coverage(coverage));
         }
         let client = ClientResult::from_nights(about.client.as_str(), self.role, nights, &staging)
             .expect("classes of the task, as the staging has them")

@@ -57,7 +57,7 @@ pub fn evaluate(model: &Model, folder: &Path, start: Clock) -> Result<Summary, E
         "Whether the model has seen these people is for its maker to say; the manifest tells what it was trained on."
             .into(),
     ];
-    summary.analyse_discrepancies();
+    summary.analyse();
     Ok(summary::ended(summary, start))
 }
 

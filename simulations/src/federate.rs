@@ -256,8 +256,12 @@ pub(crate) fn client_result(
     let mut results = Vec::new();
     for night in nights {
         let truth = night.classes(task).into_iter().map(|class| class.map(|c| c as u8)).collect();
-        let predicted = stager.predict(night)?.argmax().into_iter().map(|c| Some(c as u8)).collect();
-        let mut result = NightResult::new(&night.name, truth, predicted, &staging, NightOptions::default());
+        let posterior = stager.predict(night)?;
+        let predicted = posterior.argmax().into_iter().map(|c| Some(c as u8)).collect();
+        let coverage = night.quality.coverage.iter().map(|(stream, share)| (stream, f64::from(*share)));
+        let mut result = NightResult::new(&night.name, truth, predicted, &staging, NightOptions::default())
+            .with_confidence(posterior.confidence())
+            .with_coverage(coverage);
         result.notes = quality_notes(night);
         results.push(result);
     }
@@ -307,6 +311,7 @@ fn merged_rounds(histories: &[History]) -> Result<Vec<RoundResult>, ConfusionErr
             result.seconds += record.millis as f64 / 1e3 / records.len() as f64;
             result.bytes_up += record.bytes_up;
             result.bytes_down += record.bytes_down;
+            result.epsilon = result.epsilon.into_iter().chain(record.epsilon).reduce(f64::max);
             match &record.outcome {
                 RoundOutcome::Released(version) => result.version = result.version.max(version.0),
                 RoundOutcome::Evaluated(_) => {}

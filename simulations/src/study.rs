@@ -80,7 +80,7 @@ pub fn run(
     summary.clients = federated.clients;
     summary.rounds = federated.rounds;
     summary.notes = notes(&scenario, &people);
-    summary.analyse_discrepancies();
+    summary.analyse();
     Ok(Findings { summary: summary::ended(summary, start), releases: federated.releases })
 }
 

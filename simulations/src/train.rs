@@ -78,6 +78,6 @@ pub fn train(
             .into(),
     ];
     summary.notes.extend(one.notes.iter().cloned());
-    summary.analyse_discrepancies();
+    summary.analyse();
     Ok(Trained { checkpoint, summary: summary::ended(summary, start) })
 }

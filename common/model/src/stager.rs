@@ -69,6 +69,12 @@ impl Posterior {
         };
         self.values.chunks_exact(self.classes).map(best).collect()
     }
+
+    /// The probability of the likeliest class of each epoch.
+    pub fn confidence(&self) -> Vec<f32> {
+        let most = |row: &[f32]| row.iter().copied().fold(0.0, f32::max);
+        self.values.chunks_exact(self.classes).map(most).collect()
+    }
 }
 
 impl Stager {

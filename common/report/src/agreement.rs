@@ -209,7 +209,7 @@ pub fn discrepancies(
 }
 
 /// One person's mean of measure `index` over the nights that define it on both sides.
-fn person_mean(
+pub(crate) fn person_mean(
     nights: &[(NightStatistics, NightStatistics)],
     staging: &Staging,
     index: usize,

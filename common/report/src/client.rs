@@ -4,6 +4,7 @@ use crate::night::{NightOptions, NightStatistics};
 use crate::staging::{Hypnogram, Staging};
 use crate::{Confusion, ConfusionError, Metrics};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// One client, that is one person, evaluated.
@@ -38,6 +39,12 @@ pub struct NightResult {
     /// Statistics of the prediction, over the same epochs when there is a truth, else over the whole night or its
     /// judged part.
     pub predicted_statistics: NightStatistics,
+    /// Probability that the model gives the predicted class of each epoch; empty where it is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confidence: Vec<Option<f32>>,
+    /// Share of the epochs that each stream of the recording is there for, where it is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub coverage: BTreeMap<String, f64>,
     /// Coverage and quality of this night.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -63,8 +70,29 @@ impl NightResult {
             predicted,
             truth_statistics,
             predicted_statistics,
+            confidence: Vec::new(),
+            coverage: BTreeMap::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// The same night with the probability of each predicted class, to three digits; one that is not a number is not known.
+    #[must_use]
+    pub fn with_confidence(mut self, confidence: impl IntoIterator<Item = f32>) -> Self {
+        let rounded = |p: f32| p.is_finite().then(|| (1000.0 * p.clamp(0.0, 1.0)).round() / 1000.0);
+        self.confidence = confidence.into_iter().map(rounded).collect();
+        self.confidence.resize(self.epochs(), None);
+        self
+    }
+
+    /// The same night with the share of its epochs that each stream is there for, to four digits.
+    #[must_use]
+    pub fn with_coverage<N: ToString>(mut self, coverage: impl IntoIterator<Item = (N, f64)>) -> Self {
+        self.coverage = coverage
+            .into_iter()
+            .map(|(stream, share)| (stream.to_string(), (1e4 * share).round() / 1e4))
+            .collect();
+        self
     }
 
     /// A night of which only the epochs in `judged` are judged, the rest having been learned from: the prediction

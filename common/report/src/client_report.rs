@@ -3,7 +3,7 @@
 use crate::agreement::{Discrepancy, Size, discrepancies};
 use crate::night::NightOptions;
 use crate::summary::{SCHEMA, SchemaError, check_schema, to_json};
-use crate::{ClientResult, Staging, Summary};
+use crate::{Calibration, ClientResult, Staging, Standing, Summary};
 use serde::{Deserialize, Serialize};
 
 /// One person's evaluation, with the model it is about.
@@ -27,6 +27,12 @@ pub struct ClientReport {
     /// Discrepancy of each measure over this person's **nights**; empty below two scored nights.
     #[serde(default)]
     pub discrepancies: Vec<Discrepancy>,
+    /// Whether the model is as often right as it says; `None` where its confidence or the truth is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// This person among the people of a run, for each of its rows; empty on a hub, which knows nobody else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standing: Vec<Standing>,
 }
 
 /// The release a report is about.
@@ -61,6 +67,8 @@ impl ClientReport {
             model,
             staging,
             options,
+            calibration: Calibration::of(&client.nights),
+            standing: Vec::new(),
             client,
             discrepancies,
         }
@@ -72,7 +80,10 @@ impl ClientReport {
         let version = summary.rounds.last().map_or(0, |round| round.version);
         let model = ModelInfo { name: summary.name.clone(), version, digest: None };
         let (staging, options) = (summary.staging.clone(), summary.options);
-        Self::new(&summary.name, &summary.task, model, staging, options, client.clone())
+        let report = Self::new(&summary.name, &summary.task, model, staging, options, client.clone());
+        let standing =
+            if summary.shows_rows() { Standing::of(&client.id, &summary.rows) } else { Vec::new() };
+        Self { standing, ..report }
     }
 
     /// Pretty JSON with a final newline.

@@ -1,6 +1,6 @@
 //! The same numbers as CSV (RFC 4180, a header line, one record a line, an empty cell for an undefined number).
 
-use crate::{ClientResult, RoundResult, Row, Staging, Summary};
+use crate::{Calibration, ClientResult, Fairness, RoundResult, Row, Staging, Summary};
 
 /// `rows.csv`: one line per row of the comparison table.
 #[must_use]
@@ -124,6 +124,7 @@ pub fn rounds(rounds: &[RoundResult]) -> String {
         "seconds",
         "bytes_up",
         "bytes_down",
+        "epsilon",
         "aborted",
     ]);
     for round in rounds {
@@ -132,7 +133,40 @@ pub fn rounds(rounds: &[RoundResult]) -> String {
         csv.whole(round.examples).number(round.mean_loss);
         csv.number(score.and_then(|m| m.accuracy)).number(score.and_then(|m| m.kappa));
         csv.number(score.and_then(|m| m.macro_f1)).number(Some(round.seconds));
-        csv.whole(round.bytes_up).whole(round.bytes_down).text(round.aborted.as_deref().unwrap_or("")).end();
+        csv.whole(round.bytes_up)
+            .whole(round.bytes_down)
+            .number(round.epsilon)
+            .text(round.aborted.as_deref().unwrap_or(""))
+            .end();
+    }
+    csv.out
+}
+
+/// `fairness.csv`: one line per row of the comparison table, kappa of its people.
+#[must_use]
+pub fn fairness(rows: &[Fairness]) -> String {
+    let header = ["name", "people", "worst_decile", "min", "q1", "median", "q3", "max", "best_decile"];
+    let mut csv = Csv::new(&header);
+    for one in rows {
+        let people = &one.people;
+        csv.text(&one.row).whole(people.n);
+        for value in
+            [one.worst_decile, people.min, people.q1, people.median, people.q3, people.max, one.best_decile]
+        {
+            csv.number(Some(value));
+        }
+        csv.end();
+    }
+    csv.out
+}
+
+/// `calibration.csv`: one line per bin of confidence.
+#[must_use]
+pub fn calibration(found: Option<&Calibration>) -> String {
+    let mut csv = Csv::new(&["low", "high", "n", "confidence", "accuracy"]);
+    for bin in found.into_iter().flat_map(|found| &found.bins) {
+        csv.number(Some(bin.low)).number(Some(bin.high)).whole(bin.n);
+        csv.number(Some(bin.confidence)).number(Some(bin.accuracy)).end();
     }
     csv.out
 }
@@ -236,6 +270,8 @@ mod tests {
             subjects(&summary.rows),
             clients(&summary),
             rounds(&summary.rounds),
+            fairness(&summary.fairness),
+            calibration(summary.calibration.as_ref()),
             epochs(&summary.clients[0]),
             confusion(&summary.rows[0].confusion, &summary.staging),
         ] {

@@ -59,7 +59,7 @@ pub fn study(name: &str, table: &str, staging: &Staging) -> Result<Summary, Devi
     let mut summary = Summary::new(name, "device", staging.clone());
     summary.rows = vec![Row::from_subjects("device", &subjects, BOOTSTRAP)?];
     summary.clients = clients;
-    summary.analyse_discrepancies();
+    summary.analyse();
     Ok(summary)
 }
 

@@ -4,7 +4,8 @@
 //!
 //! * [`Staging`] says what class codes mean; a [`Hypnogram`] is a list of them, unscored epochs `None`.
 //! * [`Confusion`] counts, [`Metrics`] scores; [`NightStatistics`] reads a night as a sleep laboratory does.
-//! * [`Bootstrap`] gives intervals over subjects, [`Wilcoxon`] tests pairs, [`Discrepancy`] measures device against reference.
+//! * [`Bootstrap`] gives intervals over subjects, [`Wilcoxon`] tests pairs, [`Discrepancy`] measures device against reference,
+//!   [`Calibration`] confidence against truth, [`Fairness`] and [`Standing`] people against each other.
 //! * [`Row`], [`ClientResult`] and [`RoundResult`] make up a [`Summary`], the versioned content of `summary.json`;
 //!   [`ClientReport`] is one person's share of it, written on a hub as well.
 //! * [`table`] prints for a terminal, [`csv`] and [`html`] render, and [`output`] alone writes to the disk.
@@ -32,8 +33,10 @@
 
 pub mod agreement;
 pub mod bootstrap;
+pub mod calibration;
 mod client;
 mod client_report;
+mod cohort;
 mod confusion;
 pub mod csv;
 pub mod device;
@@ -57,8 +60,10 @@ pub mod wilcoxon;
 
 pub use agreement::{Discrepancy, Estimate, Size, Trend};
 pub use bootstrap::{Bootstrap, Interval};
+pub use calibration::Calibration;
 pub use client::{ClientResult, NightResult};
 pub use client_report::{ClientReport, ModelInfo};
+pub use cohort::{ByCoverage, Fairness, Quartiles, Standing};
 pub use confusion::{Confusion, ConfusionError, MAX_CLASSES, MAX_EPOCHS};
 pub use grid::{Grid, GridLine};
 pub use identification::Identification;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/summary.json  report.html  rows.csv  subjects.csv  clients.csv  rounds.csv
+//!     fairness.csv  calibration.csv
 //! DIR/clients/<client>.html  .json  .csv
 //! ```
 //!
@@ -62,6 +63,8 @@ pub fn write_run(dir: &Path, summary: &Summary) -> Result<(), OutputError> {
     write_text(&dir.join("subjects.csv"), &csv::subjects(&summary.rows))?;
     write_text(&dir.join("clients.csv"), &csv::clients(summary))?;
     write_text(&dir.join("rounds.csv"), &csv::rounds(&summary.rounds))?;
+    write_text(&dir.join("fairness.csv"), &csv::fairness(&summary.fairness))?;
+    write_text(&dir.join("calibration.csv"), &csv::calibration(summary.calibration.as_ref()))?;
     write_text(&dir.join("report.html"), &html::run_page(summary))?;
     // Last: who finds a summary finds everything it speaks of.
     let path = dir.join("summary.json");
@@ -191,6 +194,8 @@ mod tests {
             "subjects.csv",
             "clients.csv",
             "rounds.csv",
+            "fairness.csv",
+            "calibration.csv",
             "clients",
         ];
         assert_eq!(list(dir.path()), names.iter().map(|&name| name.to_owned()).collect());

@@ -15,9 +15,13 @@
 //! leaks[]       { attack, against, people, scores[] { measure, value, interval, chance, seeds } }: what attacks on privacy get
 //! grids[]       { title, lines_are, columns[], lines[] { name, cells[] { n, mean, sd } } }: tables of a study's own
 //! merged        { task: metrics }: the last row's predictions with fewer classes
-//! clients[]     { id, role, metrics, confusion, nights[] { id, truth[], predicted[], ..statistics { extent, .. }, notes[] }, notes[] }
+//! clients[]     { id, role, metrics, confusion, nights[] { id, truth[], predicted[], ..statistics { extent, .. },
+//!                 confidence[], coverage { stream: share }, notes[] }, notes[] }
 //! discrepancies[] { measure, unit, reference, device, bias, sd, lower, upper, ... }
-//! rounds[]      { round, version, cohort, reported, mean_loss, examples, evaluation, seconds, bytes_up, bytes_down, aborted }
+//! calibration   { n, ece, bins[] { low, high, n, confidence, accuracy } }
+//! fairness[]    { row, people { n, min, q1, median, q3, max }, worst_decile, best_decile }: kappa of people under each row
+//! coverage[]    { stream, from, to, kappa { n, mean, sd } }: kappa of people by what was there of a stream
+//! rounds[]      { round, version, cohort, reported, mean_loss, examples, evaluation, seconds, bytes_up, bytes_down, epsilon, aborted }
 //! excluded[]    { id, reason }
 //! notes[]       warnings that a reader of the numbers needs
 //! seconds       wall-clock of the run
@@ -30,7 +34,10 @@
 use crate::agreement::{Discrepancy, Size, discrepancies};
 use crate::grid::ROWS_BESIDE;
 use crate::night::{NightOptions, NightStatistics};
-use crate::{ClientResult, Comparison, Grid, Identification, Leak, Metrics, Row, Staging};
+use crate::{
+    ByCoverage, Calibration, ClientResult, Comparison, Fairness, Grid, Identification, Leak, Metrics, Row,
+    Staging,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -88,6 +95,15 @@ pub struct Summary {
     /// Discrepancy of each night measure over the clients.
     #[serde(default)]
     pub discrepancies: Vec<Discrepancy>,
+    /// Whether the model is as often right as it says; `None` where its confidence is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// How evenly each row serves people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fairness: Vec<Fairness>,
+    /// People by what was there of each stream.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coverage: Vec<ByCoverage>,
     /// One entry per round of the federation.
     pub rounds: Vec<RoundResult>,
     /// Who was left out, and why.
@@ -124,6 +140,9 @@ pub struct RoundResult {
     pub bytes_up: u64,
     /// Bytes from the server to clients.
     pub bytes_down: u64,
+    /// What all rounds so far have told of one person's presence at most, where there is a promise about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
     /// Why it published nothing.
     pub aborted: Option<String>,
 }
@@ -162,6 +181,9 @@ impl Summary {
             merged: BTreeMap::new(),
             clients: Vec::new(),
             discrepancies: Vec::new(),
+            calibration: None,
+            fairness: Vec::new(),
+            coverage: Vec::new(),
             rounds: Vec::new(),
             excluded: Vec::new(),
             notes: Vec::new(),
@@ -170,11 +192,15 @@ impl Summary {
         }
     }
 
-    /// Fills [`Summary::discrepancies`] from the clients' nights.
-    pub fn analyse_discrepancies(&mut self) {
+    /// Fills what follows from rows and clients: [`Summary::discrepancies`], [`Summary::calibration`],
+    /// [`Summary::fairness`] and [`Summary::coverage`].
+    pub fn analyse(&mut self) {
         let people: Vec<Vec<(NightStatistics, NightStatistics)>> =
             self.clients.iter().map(ClientResult::paired_nights).collect();
         self.discrepancies = discrepancies(&people, &self.staging, Size::Reference);
+        self.calibration = Calibration::of(self.clients.iter().flat_map(|client| &client.nights));
+        self.fairness = self.rows.iter().filter_map(Fairness::of).collect();
+        self.coverage = ByCoverage::of(&self.clients);
     }
 
     /// Pretty JSON with a final newline.

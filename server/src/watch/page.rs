@@ -1,11 +1,12 @@
 //! The page that a browser shows of a status; it reads itself again, and needs no script.
 
 use maud::{Markup, html};
-use somnus_report::html as style;
+use somnus_report::{Metrics, RoundResult, html as style};
 
 use super::alarm::Alarm;
 use crate::admin::{ClientLine, RoundLine, Status};
 use crate::clock::Seconds;
+use crate::score::ScoreLine;
 
 /// Seconds after which the page is read again.
 const REFRESH: u32 = 5;
@@ -63,10 +64,11 @@ fn rounds(rounds: &[RoundLine]) -> Markup {
         h2 { "Rounds" }
         @if rounds.is_empty() { p.about { "None has ended yet." } }
         @else {
+            (style::round_curves(&rounds.iter().map(as_result).collect::<Vec<_>>()))
             div.wide { table {
                 thead { tr {
                     th.num { "round" } th { "outcome" } th.num { "counted" } th.num { "time (s)" } th.num { "loss" }
-                    th { "evaluated" }
+                    th.num { "kappa" } th.num { "accuracy" } th.num { "evaluated by" }
                 } }
                 tbody { @for line in rounds.iter().rev() { (round(line)) } }
             } }
@@ -81,9 +83,38 @@ fn round(line: &RoundLine) -> Markup {
             td.remark.bad[line.outcome.starts_with("aborted")] { (line.outcome) }
             td.num { (line.counted) " of " (line.selected) }
             td.num { (format!("{:.1}", line.millis as f64 / 1000.0)) }
-            td.num { @if line.loss.is_finite() { (format!("{:.3}", line.loss)) } @else { "–" } }
-            td { @if let Some(score) = &line.evaluated { (score) } }
+            td.num { (three(Some(f64::from(line.loss)))) }
+            @match &line.evaluated {
+                Some(score) => {
+                    td.num { (three(score.kappa)) }
+                    td.num { (three(score.accuracy)) }
+                    td.num { (score.clients) " of release " (score.version) }
+                }
+                None => { td.num {} td.num {} td.num {} }
+            }
         }
+    }
+}
+
+fn three(value: Option<f64>) -> String {
+    value
+        .filter(|value| value.is_finite())
+        .map_or("–".into(), |value| format!("{value:.3}").replace('-', "−"))
+}
+
+/// What the curves of a report are drawn from.
+fn as_result(line: &RoundLine) -> RoundResult {
+    let scored =
+        |score: &ScoreLine| Metrics { kappa: score.kappa, accuracy: score.accuracy, ..Metrics::default() };
+    let loss = f64::from(line.loss);
+    RoundResult {
+        round: line.round.0,
+        cohort: u32::try_from(line.selected).unwrap_or(u32::MAX),
+        reported: u32::try_from(line.counted).unwrap_or(u32::MAX),
+        mean_loss: (line.counted > 0).then_some(loss).filter(|loss| loss.is_finite()),
+        evaluation: line.evaluated.as_ref().map(scored),
+        epsilon: line.epsilon,
+        ..RoundResult::default()
     }
 }
 
@@ -120,7 +151,6 @@ mod tests {
     use somnus_protocol::ids::{Round, Version};
 
     use super::*;
-    use crate::score::ScoreLine;
     use crate::watch::tests::status;
 
     #[test]
@@ -178,6 +208,7 @@ mod tests {
                 evaluated: (n % 4 == 0).then(|| score(n)),
                 loss: 1.4 / n as f32,
                 epsilon: Some(0.1 * n as f64),
+                counted: if n % 6 == 0 { 2 } else { 3 },
                 ..round.clone()
             })
             .collect();

@@ -97,7 +97,7 @@ pub fn run(
         }
     }
     summary.notes = notes(scenario, config);
-    summary.analyse_discrepancies();
+    summary.analyse();
     Ok(Findings { summary: summary::ended(summary, start), releases })
 }
 

@@ -2,7 +2,7 @@
 
 use super::format::{about_kappa, duration, score, short, whole};
 use super::run::tile;
-use super::{hypnogram, matrix, tables};
+use super::{calibration, cohort, hypnogram, matrix, tables};
 use crate::{ClientReport, Extent, NightOptions, NightResult, Onset};
 use maud::{Markup, html};
 
@@ -50,6 +50,8 @@ pub(super) fn body(report: &ClientReport) -> Markup {
                 (score(client.metrics.mcc)) ". A dash is a score with nothing to divide by."
             }
         }
+        @if let Some(found) = &report.calibration { (calibration::section(found)) }
+        @if !report.standing.is_empty() { (cohort::standing(&report.standing)) }
         h2 { "About this report" }
         dl {
             dt { "federation" } dd { (report.federation) }

@@ -1,5 +1,6 @@
 //! The hypnogram: truth above prediction over hours since the recording's start, one lane per stage.
 
+use super::calibration;
 use super::format::{colour, percent};
 use crate::{NightOptions, NightResult, Staging};
 use maud::{Markup, html};
@@ -20,6 +21,7 @@ pub(super) fn figure(night: &NightResult, staging: &Staging, options: NightOptio
                     (panel("Scored by the laboratory", &night.truth, staging, options))
                 }
                 (panel("Predicted", &night.predicted, staging, options))
+                (calibration::band(night))
                 @if scored {
                     div.strip { "differs" }
                     (differences(night))

@@ -50,8 +50,9 @@ fn night(id: &str, epochs: usize, scored: bool) -> NightResult {
     }
     truth.truncate(epochs);
     let predicted = testing::predicted(&truth, 0.6, &mut rng);
+    let sure = testing::confidence(&truth, &predicted, &mut rng);
     let truth = if scored { truth } else { Vec::new() };
-    NightResult::new(id, truth, predicted, &Staging::four(), NightOptions::default())
+    NightResult::new(id, truth, predicted, &Staging::four(), NightOptions::default()).with_confidence(sure)
 }
 
 fn hard_nights() -> Vec<(&'static str, Vec<NightResult>)> {
@@ -114,6 +115,6 @@ fn hard() -> Summary {
         vec![Excluded { id: LONG.into(), reason: format!("the rule asks for 50 % of {LONG}") }];
     summary.notes = vec![format!("a warning about {LONG}")];
     summary.config = serde_json::json!({ LONG: [LONG, LONG], "number": 1e300 });
-    summary.analyse_discrepancies();
+    summary.analyse();
     summary
 }

@@ -4,7 +4,10 @@
 //! that their text keeps its size from a phone to paper. Stage colours (orange, purple, light to dark blue) differ in
 //! lightness as well as in hue and stay apart for colour-blind readers (`palette` measures it); no meaning rests on colour alone.
 
+mod bland;
+mod calibration;
 mod client;
+mod cohort;
 mod format;
 mod grids;
 mod hypnogram;
@@ -17,9 +20,10 @@ mod matrix;
 mod palette;
 mod plots;
 mod run;
+mod scale;
 mod tables;
 
-use crate::{ClientReport, Summary};
+use crate::{ClientReport, RoundResult, Summary};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
@@ -34,6 +38,12 @@ pub fn run_page(summary: &Summary) -> String {
 #[must_use]
 pub fn client_page(report: &ClientReport) -> String {
     page(&format!("{} · Somnus", report.client.id), &html! {}, &client::body(report))
+}
+
+/// Curves over rounds: training loss, evaluation, drop-outs and privacy spent, those that there is something to show of.
+#[must_use]
+pub fn round_curves(rounds: &[RoundResult]) -> Markup {
+    plots::rounds(rounds)
 }
 
 /// A page of ours: `body` in the one style, and what else its `head` holds. The server's live page is one as well.
@@ -155,7 +165,7 @@ mod tests {
         summary.excluded.push(Excluded { id: evil.into(), reason: evil.into() });
         summary.notes.push(evil.into());
         summary.config = serde_json::json!({ evil: [evil] });
-        summary.rounds.push(crate::RoundResult { aborted: Some(evil.into()), ..Default::default() });
+        summary.rounds.push(RoundResult { aborted: Some(evil.into()), ..Default::default() });
         for page in [run_page(&summary), client_page(&ClientReport::of_run(&summary, &summary.clients[0]))] {
             assert!(!page.contains("<script") && !page.contains("<u>"), "unescaped");
             assert!(page.contains("&lt;script&gt;"));

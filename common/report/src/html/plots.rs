@@ -1,6 +1,7 @@
 //! Dot plots and curves.
 
-use super::format::{interval, percent, score};
+use super::format::{interval, score};
+use super::scale::{Scale, frame};
 use crate::{ClientResult, RoundResult, Row};
 use maud::{Markup, html};
 
@@ -8,6 +9,8 @@ use maud::{Markup, html};
 const MOST_DOTS: usize = 400;
 /// Above this many clients the dot plot drops its names.
 const MOST_NAMES: usize = 40;
+/// The axis of whole numbers from zero.
+const COUNT: &str = "clients (count)";
 /// Height of a row of the forest plot in px.
 const ROW: usize = 38;
 
@@ -105,6 +108,9 @@ pub(super) fn rounds(rounds: &[RoundResult]) -> Markup {
     let kappa = series(&|round| round.evaluation.as_ref()?.kappa, false);
     let f1 = series(&|round| round.evaluation.as_ref()?.macro_f1, true);
     let scored = !kappa.points.is_empty() || !f1.points.is_empty();
+    let selected = series(&|round| Some(round.cohort.into()), true);
+    let counted = series(&|round| Some(round.reported.into()), false);
+    let spent = [series(&|round| round.epsilon, false)];
     html! {
         div.pair {
             @if !loss[0].points.is_empty() {
@@ -113,13 +119,33 @@ pub(super) fn rounds(rounds: &[RoundResult]) -> Markup {
             @if scored {
                 figure {
                     h3 { "Evaluation on clients" }
-                    (curve(&[kappa, f1], "score", "round"))
-                    div.key {
-                        span { (key_line("curve")) "kappa" }
-                        span { (key_line("curve second")) "macro-F1" }
+                    @if f1.points.is_empty() {
+                        (curve(&[kappa], "kappa", "round"))
+                    } @else {
+                        (curve(&[kappa, f1], "score", "round"))
+                        (key("kappa", "macro-F1"))
                     }
                 }
             }
+            @if rounds.iter().any(|round| round.reported < round.cohort) {
+                figure {
+                    h3 { "Drop-outs" }
+                    (curve(&[counted, selected], COUNT, "round"))
+                    (key("counted in the sum", "selected"))
+                }
+            }
+            @if !spent[0].points.is_empty() {
+                figure { h3 { "Privacy spent" } (curve(&spent, "epsilon, all rounds so far", "round")) }
+            }
+        }
+    }
+}
+
+fn key(first: &str, second: &str) -> Markup {
+    html! {
+        div.key {
+            span { (key_line("curve")) (first) }
+            span { (key_line("curve second")) (second) }
         }
     }
 }
@@ -137,166 +163,30 @@ struct Series {
 
 /// Series over a common x of whole numbers; straight lines between neighbours, a dot at each point while they are few.
 fn curve(series: &[Series], vertical: &str, horizontal: &str) -> Markup {
-    const HEIGHT: f64 = 180.0;
     let points = || series.iter().flat_map(|series| &series.points);
     let across = Scale::whole(points().map(|point| point.0));
-    let up = Scale::of(points().map(|point| point.1));
-    let y = |value: f64| format!("{:.1}", HEIGHT - HEIGHT * up.share(value));
+    let up = match vertical {
+        COUNT => Scale::whole(points().map(|point| point.1).chain([0.0])),
+        _ => Scale::of(points().map(|point| point.1)),
+    };
     let dots = points().count() <= 120;
-    html! {
-        div.plot {
-            div.over { (vertical) }
-            svg role="img" aria-label={ "axis: " (vertical) } height=(HEIGHT) {
-                @for tick in up.ticks() {
-                    text.tick x="88%" y=(y(tick)) dy="4" text-anchor="end" { (up.label(tick)) }
+    let marks = html! {
+        @for series in series {
+            @let class = if series.second { "second" } else { "first" };
+            @if series.joined {
+                @for pair in series.points.windows(2) {
+                    line class={ "curve " (class) } x1=(across.at(pair[0].0)) y1=(up.up(pair[0].1))
+                        x2=(across.at(pair[1].0)) y2=(up.up(pair[1].1)) {}
                 }
             }
-            svg role="img" aria-label=(format!("{vertical} over {horizontal}")) height=(HEIGHT) {
-                @for tick in up.ticks() {
-                    line.grid x1="0" x2="100%" y1=(y(tick)) y2=(y(tick)) {}
-                }
-                @for series in series {
-                    @let class = if series.second { "second" } else { "first" };
-                    @if series.joined {
-                        @for pair in series.points.windows(2) {
-                            line class={ "curve " (class) } x1=(across.at(pair[0].0)) y1=(y(pair[0].1))
-                                x2=(across.at(pair[1].0)) y2=(y(pair[1].1)) {}
-                        }
-                    }
-                    @if dots || !series.joined {
-                        @for point in &series.points {
-                            circle class={ "mark " (class) } cx=(across.at(point.0)) cy=(y(point.1)) r="3" {
-                                title { (horizontal) " " (point.0) ": " (score(Some(point.1))) }
-                            }
-                        }
+            @if dots || !series.joined {
+                @for point in &series.points {
+                    circle class={ "mark " (class) } cx=(across.at(point.0)) cy=(up.up(point.1)) r="3" {
+                        title { (horizontal) " " (point.0) ": " (score(Some(point.1))) }
                     }
                 }
             }
-            (across.axis(horizontal))
         }
-    }
-}
-
-/// A linear axis with round ends.
-struct Scale {
-    low: f64,
-    high: f64,
-    step: f64,
-}
-
-impl Scale {
-    /// Covers the finite values and, when they are positive, reaches down to zero unless that wastes half of it.
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for value in values.filter(|value| value.is_finite()) {
-            low = low.min(value);
-            high = high.max(value);
-        }
-        if low > high {
-            (low, high) = (0.0, 1.0);
-        }
-        if low > 0.0 && low < 0.6 * high {
-            low = 0.0;
-        }
-        if high - low < 1e-9 * high.abs().max(1.0) {
-            (low, high) = (low - 0.5, high + 0.5);
-        }
-        let rough = (high - low) / 5.0;
-        let power = 10_f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|&s| s >= rough * 0.999);
-        let step = step.unwrap_or(rough);
-        Self { low: (low / step + 1e-9).floor() * step, high: (high / step - 1e-9).ceil() * step, step }
-    }
-
-    /// From the first to the last of some whole numbers; ticks on whole numbers within.
-    fn whole(values: impl Iterator<Item = f64>) -> Self {
-        let (low, high) = values
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-        if low > high {
-            return Self { low: 0.0, high: 1.0, step: 1.0 };
-        }
-        let high = high.max(low + 1.0);
-        let step = (Self::of([0.0, high - low].into_iter()).step).max(1.0);
-        Self { low, high, step }
-    }
-
-    /// Place of a value on the axis, 0 to 1.
-    fn share(&self, value: f64) -> f64 {
-        (value - self.low) / (self.high - self.low)
-    }
-
-    fn at(&self, value: f64) -> String {
-        percent(self.share(value))
-    }
-
-    fn ticks(&self) -> Vec<f64> {
-        let first = (self.low / self.step - 1e-9).ceil() * self.step;
-        let count = ((self.high - first) / self.step + 1e-9).floor() as usize;
-        (0..=count.min(20)).map(|i| first + i as f64 * self.step).collect()
-    }
-
-    fn label(&self, tick: f64) -> String {
-        let digits = (-self.step.log10().floor()).clamp(0.0, 6.0) as usize;
-        // Adding zero turns −0 into 0.
-        let tick = (tick / self.step).round() * self.step + 0.0;
-        let text = match tick.abs() {
-            size if size >= 1e6 => format!("{tick:e}"),
-            size if size >= 1e4 => format!("{}k", tick / 1e3),
-            _ => format!("{tick:.digits$}"),
-        };
-        text.replace('-', "−")
-    }
-
-    fn grid(&self, height: usize) -> Markup {
-        html! {
-            @for tick in self.ticks() {
-                line.grid x1=(self.at(tick)) x2=(self.at(tick)) y1="0" y2=(height) {}
-            }
-        }
-    }
-
-    fn axis(&self, name: &str) -> Markup {
-        html! {
-            div.axis-row {
-                svg role="img" aria-label=(format!("axis: {name}")) height="40" {
-                    line.axis x1="0" x2="100%" y1="1" y2="1" {}
-                    @for tick in self.ticks() {
-                        line.axis x1=(self.at(tick)) x2=(self.at(tick)) y1="1" y2="6" {}
-                        text.tick x=(self.at(tick)) y="19" text-anchor="middle" { (self.label(tick)) }
-                    }
-                    text x="50%" y="36" text-anchor="middle" { (name) }
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn axes_end_on_round_numbers() {
-        let scale = Scale::of([0.13, 0.52].into_iter());
-        assert_eq!((scale.low, scale.label(scale.high)), (0.0, "0.6".to_owned()));
-        let negative = Scale::of([-0.07, 0.31].into_iter());
-        assert_eq!(negative.label(negative.low), "−0.1");
-        assert_eq!(negative.label(negative.ticks()[1]), "0.0");
-        for empty in [vec![], vec![f64::NAN], vec![0.4], vec![0.0]] {
-            let scale = Scale::of(empty.into_iter());
-            assert!(scale.low < scale.high && scale.ticks().len() > 1);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_value_lies_on_its_axis(values in proptest::collection::vec(-1e6_f64..1e6, 1..40)) {
-            let scale = Scale::of(values.iter().copied());
-            for value in values {
-                prop_assert!((-1e-6..=1.0 + 1e-6).contains(&scale.share(value)));
-            }
-            prop_assert!((3..=12).contains(&scale.ticks().len()), "{} ticks", scale.ticks().len());
-        }
-    }
+    };
+    frame(&format!("{vertical} over {horizontal}"), (&up, vertical), (&across, horizontal), &marks)
 }

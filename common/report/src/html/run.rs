@@ -1,7 +1,7 @@
 //! The page of a run.
 
 use super::format::{about_kappa, bytes, interval, p_value, score, seconds, short, spread, whole};
-use super::{grids, hypnogram, identification, leaks, matrix, plots, tables};
+use super::{bland, calibration, cohort, grids, hypnogram, identification, leaks, matrix, plots, tables};
 use crate::{ClientResult, Metrics, Row, Summary, output::file_stems};
 use maud::{Markup, html};
 
@@ -31,6 +31,12 @@ pub(super) fn body(summary: &Summary) -> Markup {
                 span.spare { " The last column names what grows or shrinks with the size of the measurement." }
             }
             (tables::discrepancies(&summary.discrepancies))
+            (bland::plots(summary))
+            p.about { "Each dot is a person. Solid: the bias; dashed: the limits of agreement, tilted where they depend on size." }
+        }
+        @if let Some(found) = &summary.calibration { (calibration::section(found)) }
+        @if !summary.fairness.is_empty() && summary.shows_rows() {
+            (cohort::fairness(&summary.fairness, &summary.coverage))
         }
         @if !summary.rounds.is_empty() { (rounds(summary)) }
         (excluded(summary))

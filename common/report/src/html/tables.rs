@@ -113,7 +113,7 @@ fn bounds(estimate: &Estimate) -> String {
 }
 
 /// Abbreviations in full, once the reader's eye needs them.
-fn spell(name: &str) -> String {
+pub(super) fn spell(name: &str) -> String {
     let full = match name {
         "TST" => "Total sleep time",
         "SE" => "Sleep efficiency",
