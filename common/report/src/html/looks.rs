@@ -7,8 +7,8 @@ use somnus_browser::{Browser, look};
 use super::{client_page, run_page};
 use crate::testing;
 use crate::{
-    ClientReport, ClientResult, Comparison, Excluded, Hypnogram, Metrics, ModelInfo, NightOptions,
-    NightResult, RoundResult, Row, Staging, Summary,
+    ClientReport, ClientResult, Comparison, Excluded, Grid, GridLine, Hypnogram, Identification, Leak,
+    LeakScore, Metrics, ModelInfo, NightOptions, NightResult, RoundResult, Row, Spread, Staging, Summary,
 };
 
 /// Nobody means well who is called this, but somebody will be.
@@ -33,6 +33,7 @@ fn pages() -> Vec<(&'static str, String)> {
     let typical = ClientReport::of_run(&study, &study.clients[4]);
     let mut pages = vec![("study", run_page(&study)), ("client", client_page(&typical))];
     pages.push(("study-hard", run_page(&hard())));
+    pages.push(("study-of-many", run_page(&testing::summary(60, 1))));
     pages.push(("study-empty", run_page(&Summary::new("nothing", "three", Staging::three()))));
     for (name, nights) in hard_nights() {
         pages.push((name, client_page(&person("person-01", nights))));
@@ -111,6 +112,16 @@ fn hard() -> Summary {
             ..RoundResult::default()
         })
         .collect();
+    let spread = Spread { n: 3, mean: Some(123_456.789), sd: Some(0.001) };
+    let lines = vec![GridLine { name: LONG.into(), cells: vec![spread, Spread::default(), spread] }];
+    let columns = ["kappa", LONG, "bytes up (MB)"].map(str::to_owned).into();
+    summary.grids = vec![Grid { title: LONG.into(), lines_are: "strength".into(), columns, lines }];
+    let score = LeakScore { measure: "AUC".into(), value: None, interval: None, chance: 0.5, seeds: spread };
+    let scores = vec![LeakScore { value: Some(0.7), ..score.clone() }, score];
+    summary.leaks = vec![Leak { attack: LONG.into(), against: LONG.into(), people: 3, scores }];
+    let row = summary.rows[0].name.clone();
+    summary.identification =
+        vec![Identification { row, who: LONG.into(), chance: 0.1, epoch: spread, night: spread }];
     summary.excluded =
         vec![Excluded { id: LONG.into(), reason: format!("the rule asks for 50 % of {LONG}") }];
     summary.notes = vec![format!("a warning about {LONG}")];
