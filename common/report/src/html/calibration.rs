@@ -23,11 +23,11 @@ pub(super) fn band(night: &NightResult) -> Markup {
             text.tick x="100%" y="9" text-anchor="end" { "100" }
             text.tick x="100%" y=(BAND) text-anchor="end" { "0" }
         }
-        svg.stretched role="img" aria-label="confidence of the predicted stages" height=(BAND)
+        svg role="img" aria-label="confidence of the predicted stages" height=(BAND)
             viewBox={ "0 0 " (last) " 100" } preserveAspectRatio="none" {
-            line.grid x1="0" x2=(last) y1="0" y2="0" {}
-            line.grid x1="0" x2=(last) y1="50" y2="50" {}
-            line.axis x1="0" x2=(last) y1="100" y2="100" {}
+            line.grid x1="0" x2=(last) y1="0" y2="0" vector-effect="non-scaling-stroke" {}
+            line.grid x1="0" x2=(last) y1="50" y2="50" vector-effect="non-scaling-stroke" {}
+            line.axis x1="0" x2=(last) y1="100" y2="100" vector-effect="non-scaling-stroke" {}
             path.band d=(area(&night.confidence)) {}
         }
     }
