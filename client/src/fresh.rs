@@ -61,7 +61,7 @@ impl<H: Hands> Fresh<H> {
                     lock(&self.state).hands = Arc::new(hands);
                 }
                 Err(error) => {
-                    warn!(%error, "something new was found and cannot be used; this hub goes on without")
+                    warn!(%error, "something new was found and cannot be used; this hub goes on without");
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! System tests: real processes, real files, real refusals.
 
 mod arm;
+mod arrivals;
 mod book;
 mod commands;
 mod configuration;
