@@ -18,7 +18,7 @@ use crate::privacy::terms::{self, Terms};
 use crate::robust::{Gather, RobustConfig, Voters};
 use crate::secure::{SecureConfig, SecurePlan};
 use crate::seed::{Label, Seed};
-use crate::strategy::{LateAverage, Strategy, StrategyConfig};
+use crate::strategy::{LateAverage, OwnRule, Strategy, StrategyConfig};
 use crate::sum::{MAX_UPDATES, Weighting};
 use crate::update::{Extra, Sections};
 
@@ -172,6 +172,8 @@ pub struct RoundConfig {
     pub(crate) patience: Duration,
     pub(crate) average_late: f64,
     pub(crate) strategy: StrategyConfig,
+    /// In place of what `strategy` builds.
+    pub(crate) own_rule: Option<OwnRule>,
     pub(crate) plan: TrainPlan,
 }
 
@@ -332,6 +334,7 @@ impl FederationConfig {
             patience,
             average_late: self.average_late,
             strategy: self.strategy,
+            own_rule: None,
             plan,
         })
     }
@@ -375,9 +378,19 @@ impl RoundConfig {
         Gather::new(len, &self.robust, self.groups, seed.derive(Label::Groups, &round.0.to_le_bytes()))
     }
 
+    /// The same rounds under a rule of your own, which `build` makes for so many weights. It gets the mean of such updates as
+    /// `strategy` asks for: of the plain change of the weights, by default.
+    #[must_use]
+    pub fn with_rule(self, build: impl Fn(usize) -> Box<dyn Strategy> + Send + Sync + 'static) -> Self {
+        Self { own_rule: Some(OwnRule::new(build)), ..self }
+    }
+
     /// The server's rule for `len` weights, after `done` releases.
     pub(crate) fn rule(&self, len: usize, done: Version) -> Box<dyn Strategy> {
-        let rule = self.strategy.build(len);
+        let rule = match &self.own_rule {
+            Some(own) => own.build(len),
+            None => self.strategy.build(len),
+        };
         if self.average_late == 0.0 {
             return rule;
         }

@@ -16,6 +16,7 @@ mod fed_nova;
 mod fed_prox;
 mod fed_yogi;
 mod late_average;
+mod own;
 mod scaffold;
 
 pub use adaptive::Rates;
@@ -27,6 +28,7 @@ pub use fed_nova::FedNova;
 pub use fed_prox::FedProx;
 pub use fed_yogi::FedYogi;
 pub use late_average::LateAverage;
+pub(crate) use own::OwnRule;
 pub use scaffold::{ClientControl, Scaffold};
 
 /// The server's rule: from the release and the weighted mean update to the next release.
