@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use crate::recording::natural_order;
-use crate::{DataError, PersonId};
+use crate::{DataError, PersonId, parquet};
 
 /// A packed file may unpack to this many bytes (512 MiB), some hundred times the largest real one. Gzip packs zeros
 /// a thousandfold, so the size on disk says nothing about the memory a hostile file would take.
@@ -26,7 +26,7 @@ impl Read for Source {
     }
 }
 
-/// Opens `path` or `path.gz`, the plain one if there are both.
+/// Opens `path` or `path.gz`, the plain one if there are both. A Parquet file is read as the CSV that it stands for.
 ///
 /// # Errors
 /// [`DataError::Missing`] with the plain path when there is neither.
@@ -35,6 +35,17 @@ pub(crate) fn open(path: &Path) -> Result<Source, DataError> {
 }
 
 fn open_bounded(path: &Path, limit: u64) -> Result<Source, DataError> {
+    let source = open_as_it_is(path, limit)?;
+    if !path.to_string_lossy().ends_with(parquet::SUFFIX) {
+        return Ok(source);
+    }
+    let (path, mut bytes) = (source.path, Vec::new());
+    source.reader.take(limit).read_to_end(&mut bytes).map_err(|e| DataError::read(&path, e))?;
+    let text = parquet::csv(&bytes).map_err(|what| DataError::corrupt(&path, what))?;
+    Ok(Source { path, reader: Box::new(io::Cursor::new(text)) })
+}
+
+fn open_as_it_is(path: &Path, limit: u64) -> Result<Source, DataError> {
     match File::open(path) {
         Ok(file) => Ok(Source { path: path.to_owned(), reader: Box::new(file) }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {

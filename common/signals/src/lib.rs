@@ -37,6 +37,7 @@ mod layout;
 mod motion;
 mod moving;
 mod night;
+mod parquet;
 mod person;
 mod pulses;
 mod quality;

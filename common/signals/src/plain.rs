@@ -6,7 +6,7 @@
 //! start = 1773090000           # unix seconds (UTC) of time 0; needed where a file's times are unix seconds
 //!
 //! [streams.hr]                 # hr, ibi, activity, posture, accel, ecg, ppg
-//! file = "hr.csv"              # default: the stream's name with .csv
+//! file = "hr.csv"              # default: the stream's name with .csv, or with .parquet
 //! unit = "bpm"                 # default: the first of the table below
 //! time = "seconds"             # since time 0; or "unix"
 //!
@@ -31,7 +31,7 @@
 //!
 //! The first line of a CSV file names its columns: `time` and then one for each channel, or the channels alone where there is a
 //! `rate`. A label is `time,stage`, the stage `W`, `N1`, `N2`, `N3`, `REM` or empty, at the beginning of its 30 seconds. Any CSV file may
-//! be gzipped. What a night needs and was not recorded is derived from what was: [`crate::derive()`].
+//! be gzipped, or be a Parquet file with the same columns. What a night needs and was not recorded is derived from what was: [`crate::derive()`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::recording::{DEFAULT_NIGHT, EPOCH_SECONDS, WEEK_SECONDS};
-use crate::{DataError, PersonId, Recording, Stage, Stream, StreamKind, derive, files, night_order, table};
+use crate::{
+    DataError, PersonId, Recording, Stage, Stream, StreamKind, derive, files, night_order, parquet, table,
+};
 
 /// The file that makes a folder a recording.
 pub const DESCRIPTION: &str = "recording.toml";
@@ -207,7 +209,12 @@ impl Description {
 
     /// Where a stream's file is.
     pub(crate) fn path(folder: &Path, kind: StreamKind, source: &Source) -> PathBuf {
-        folder.join(source.file.clone().unwrap_or_else(|| format!("{kind}.csv")))
+        let columns = folder.join(format!("{kind}{}", parquet::SUFFIX));
+        match &source.file {
+            Some(file) => folder.join(file),
+            None if columns.is_file() => columns,
+            None => folder.join(format!("{kind}.csv")),
+        }
     }
 
     pub(crate) fn labels_path(folder: &Path, labels: &Labels) -> PathBuf {

@@ -8,6 +8,7 @@ mod inspect_edf;
 mod inspect_health;
 mod loaders;
 mod mitdb;
+mod parquet_file;
 mod real_cohort;
 mod sleep_accel_files;
 mod stress_predict;

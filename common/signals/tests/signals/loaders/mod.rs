@@ -5,6 +5,7 @@ mod crisdb;
 mod e4;
 mod edf;
 mod mmash;
+mod parquet;
 mod slpdb;
 mod wfdb;
 mod wisdm;
