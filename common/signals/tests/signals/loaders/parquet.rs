@@ -97,12 +97,12 @@ fn damage_never_panics_and_always_names_the_file() {
     put(&dir, "recording.toml", TOML);
     let mut chance = ChaCha8Rng::seed_from_u64(1);
     for whole in [HR, STAGES, PLAIN].map(bytes) {
-        for length in 0..whole.len() {
+        for length in (0..whole.len()).step_by(3) {
             put(&dir, "hr.parquet", &whole[..length]);
             let wrong = fault(&dir, plain::load(dir.path()));
             assert!(wrong.starts_with("hr.parquet: no Parquet file, or cut off"), "{length} bytes: {wrong}");
         }
-        for _ in 0..3000 {
+        for _ in 0..500 {
             let mut bytes = whole.clone();
             for _ in 0..chance.random_range(1..6) {
                 let at = chance.random_range(0..bytes.len());
