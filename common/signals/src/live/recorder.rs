@@ -174,7 +174,8 @@ impl Night {
     fn flush(&mut self) -> Result<(), DataError> {
         for (kind, file) in &mut self.files {
             let path = self.folder.join(format!("{kind}.csv"));
-            file.flush().map_err(|error| DataError::write(&path, error))?;
+            let written = file.flush().and_then(|()| file.get_ref().sync_data());
+            written.map_err(|error| DataError::write(&path, error))?;
         }
         Ok(())
     }
