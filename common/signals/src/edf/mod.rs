@@ -173,7 +173,7 @@ fn without_waveforms(recording: Recording) -> Recording {
 pub fn load_files(files: &Files) -> Result<Recording, DataError> {
     let header = header(&files.signals)?;
     let channels = channels(&header);
-    let used = |i: usize| matches!(channels[i].role, Role::Stream { .. });
+    let used = |i: usize| channels.get(i).is_some_and(|channel| matches!(channel.role, Role::Stream { .. }));
     let file = read(&files.signals, |i, _| used(i))?;
     let scoring = scoring(files, &file)?;
     let phase = stages::phase(&scoring.stages);

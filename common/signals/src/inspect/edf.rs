@@ -47,7 +47,7 @@ pub(super) fn look(dir: &Path) -> Vec<Finding> {
 fn one(files: &Files) -> Result<(Vec<Finding>, Vec<Finding>), DataError> {
     let path = &files.signals;
     let channels = edf::channels(&edf::header(path)?);
-    let used = |i: usize| matches!(channels[i].role, Role::Stream { .. });
+    let used = |i: usize| channels.get(i).is_some_and(|channel| matches!(channel.role, Role::Stream { .. }));
     let file = edf::read(path, |i, _| used(i))?;
     let scoring = edf::scoring(files, &file)?;
     let mut harms = Vec::new();
