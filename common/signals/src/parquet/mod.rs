@@ -95,7 +95,7 @@ fn column<'a>(leaf: &Fields<'a>) -> Result<Column<'a>, String> {
         Some(1) => true,
         _ => return Err(format!("column {name:?} is a list or a structure")),
     };
-    let factor = seconds(leaf);
+    let factor = factor(leaf);
     let kind = match leaf.int(1) {
         Some(1) => Kind::Int { bytes: 4, factor },
         Some(2) => Kind::Int { bytes: 8, factor },
@@ -111,14 +111,18 @@ fn column<'a>(leaf: &Fields<'a>) -> Result<Column<'a>, String> {
     Ok(Column { name, kind, optional })
 }
 
-/// What makes seconds of a column of times; 1 of another.
-fn seconds(leaf: &Fields<'_>) -> f64 {
+/// What makes seconds of a column of times, and the number that is meant of a decimal one; 1 of another.
+fn factor(leaf: &Fields<'_>) -> f64 {
     let unit = leaf.inner(10).and_then(|logical| logical.inner(8)?.inner(2));
     let unit = unit.and_then(|unit| (1..=3).find(|unit_of| unit.inner(*unit_of).is_some()));
     match (unit, leaf.int(6)) {
         (Some(1), _) | (None, Some(9)) => 1e-3,
         (Some(2), _) | (None, Some(10)) => 1e-6,
         (Some(3), _) => 1e-9,
+        // DuckDB makes one of `61.5`.
+        (None, Some(5)) => {
+            10_f64.powi(-leaf.count(7).and_then(|scale| i32::try_from(scale).ok()).unwrap_or(0))
+        }
         _ => 1.0,
     }
 }

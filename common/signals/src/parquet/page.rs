@@ -107,7 +107,9 @@ impl Chunk<'_> {
                 }
                 (Some(2), _, Some(page), _) => {
                     let bytes = self.codec.unpack(held, size).ok_or_else(torn)?;
-                    let entries = page.count(1).ok_or_else(torn)?;
+                    // Gzip packs zeros a thousandfold, and each would be an entry.
+                    let entries =
+                        page.count(1).filter(|entries| *entries <= super::MOST_CELLS).ok_or_else(torn)?;
                     dictionary = self.plain(&bytes, entries).ok_or_else(torn)?;
                 }
                 // An index, which helps who looks for something.

@@ -5,6 +5,8 @@
 pub(crate) enum Values<'a> {
     /// DOUBLE.
     Numbers(&'a [f64]),
+    /// INT32, a decimal with two digits behind the point.
+    Hundredths(&'a [i32]),
     /// BYTE_ARRAY.
     Words(&'a [&'a str]),
 }
@@ -76,13 +78,20 @@ pub(crate) fn parquet(columns: &[(&str, Values<'_>)]) -> Vec<u8> {
             Values::Numbers(numbers) => {
                 (5, numbers.len(), numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>())
             }
+            Values::Hundredths(numbers) => {
+                (1, numbers.len(), numbers.iter().flat_map(|n| n.to_le_bytes()).collect())
+            }
             Values::Words(words) => {
                 let word = |word: &&str| [&(word.len() as u32).to_le_bytes(), word.as_bytes()].concat();
                 (6, words.len(), words.iter().flat_map(word).collect())
             }
         };
         rows = count;
-        schema.push(Fields::new().int(1, kind).int(3, 0).text(4, name));
+        let field = Fields::new().int(1, kind).int(3, 0).text(4, name);
+        schema.push(match values {
+            Values::Hundredths(_) => field.int(6, 5).int(7, 2).int(8, 9),
+            _ => field,
+        });
         let about = Fields::new().int(1, count).int(2, 0).int(3, 3).int(4, 3);
         let header = Fields::new().int(1, 0).int(2, page.len()).int(3, page.len()).inner(5, about).end();
         let (at, length) = (bytes.len(), header.len() + page.len());

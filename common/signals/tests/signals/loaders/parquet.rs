@@ -92,6 +92,16 @@ fn files_of_another_implementation_are_read() {
 }
 
 #[test]
+fn decimals_are_the_numbers_that_they_say() {
+    let dir = folder();
+    put(&dir, "recording.toml", "person = \"anna\"\n[streams.hr]\n");
+    let (times, values) = (Values::Hundredths(&[0, 250, 500]), Values::Hundredths(&[6150, 6225, 6000]));
+    put(&dir, "hr.parquet", parquet(&[("time", times), ("bpm", values)]));
+    let hr = plain::load(dir.path()).unwrap().remove(0).streams.remove(&StreamKind::Hr).unwrap();
+    assert_eq!((hr.times(), hr.values()), (&[0.0, 2.5, 5.0][..], &[61.5, 62.25, 60.0][..]));
+}
+
+#[test]
 fn damage_never_panics_and_always_names_the_file() {
     let dir = folder();
     put(&dir, "recording.toml", TOML);
