@@ -46,10 +46,14 @@ follow() {
         exit 1
     fi
     echo "$page, $path: $((SECONDS - started)) s of the $minutes minutes that it promises"
+    followed=$((followed + 1))
 }
+
+followed=0
 
 for page in "${pages[@]}"; do
     while read -r path minutes; do
         if [ ${#names[@]} = 0 ] || [[ " ${names[*]} " = *" $path "* ]]; then follow "$page" "$path" "$minutes"; fi
     done < <(sed -n 's/^<!-- \([a-z]*\), \([0-9]*\) minutes -->$/\1 \2/p' "$page")
 done
+[ "$followed" -gt 0 ] || { echo "no page has a path called ${names[*]:-anything}" >&2; exit 1; }
