@@ -40,7 +40,7 @@ impl Recorder {
     /// Writes into `dir`, which is made if it is not there. Takes up what was not finished.
     ///
     /// # Errors
-    /// [`DataError`] if `dir` cannot be written, or what is unfinished in it was not written by this.
+    /// [`DataError`] if `dir` cannot be written, or what is unfinished in it was not written by this, or is of somebody else.
     pub fn open(dir: &Path, person: PersonId) -> Result<Self, DataError> {
         fs::create_dir_all(dir).map_err(|error| DataError::write(dir, error))?;
         let mut recorder = Self { dir: dir.to_owned(), person, night: None };
@@ -54,7 +54,7 @@ impl Recorder {
         unfinished.sort();
         for folder in unfinished {
             recorder.finish()?;
-            recorder.night = Night::resume(folder)?;
+            recorder.night = Night::resume(folder, &recorder.person)?;
         }
         Ok(recorder)
     }
@@ -70,7 +70,7 @@ impl Recorder {
         let finished = if self.night.as_ref().is_some_and(same) { None } else { self.finish()? };
         let night = match &mut self.night {
             Some(night) => night,
-            none => none.insert(Night::begin(&self.dir, sample.time)?),
+            none => none.insert(Night::begin(&self.dir, &self.person, sample.time)?),
         };
         night.push(&self.person, sample)?;
         Ok(finished)
@@ -110,19 +110,28 @@ impl Recorder {
 }
 
 impl Night {
-    fn begin(dir: &Path, start: f64) -> Result<Self, DataError> {
+    fn begin(dir: &Path, person: &PersonId, start: f64) -> Result<Self, DataError> {
         let start = start.floor();
-        let folder = dir.join(format!("{OPEN}{start}"));
+        let folder = dir.join(format!("{OPEN}{person}-{start}"));
         fs::create_dir_all(&folder).map_err(|error| DataError::write(&folder, error))?;
         Ok(Self { folder, start, last: start, files: BTreeMap::new() })
     }
 
     /// What a crash left: lines that are not whole are taken off. None if there was nothing.
-    fn resume(folder: PathBuf) -> Result<Option<Self>, DataError> {
-        let start = folder.file_name().and_then(|name| name.to_str()?.strip_prefix(OPEN)?.parse().ok());
-        let Some(start) = start else {
+    fn resume(folder: PathBuf, person: &PersonId) -> Result<Option<Self>, DataError> {
+        let name = folder.file_name().and_then(|name| name.to_str()?.strip_prefix(OPEN));
+        let parts = name.and_then(|name| {
+            let (whose, start) = name.rsplit_once('-')?;
+            Some((whose, start.parse::<f64>().ok()?))
+        });
+        let Some((whose, start)) = parts else {
             return Err(DataError::unsupported(&folder, "not written by a recorder: move it elsewhere"));
         };
+        if whose != person.as_str() {
+            let what =
+                format!("an unfinished night of {whose}: listen once for {whose}, or move it elsewhere");
+            return Err(DataError::unsupported(&folder, what));
+        }
         let mut night = Self { folder, start, last: start, files: BTreeMap::new() };
         for kind in StreamKind::ALL {
             let path = night.path(kind);
@@ -255,12 +264,14 @@ mod tests {
         let mut first = recorder(dir.path());
         (0..100).for_each(|i| drop(first.push(&hr(f64::from(i))).unwrap()));
         first.flush().unwrap();
-        let open = dir.path().join(format!("{OPEN}{START}"));
+        let open = dir.path().join(format!("{OPEN}anna-{START}"));
         let mut text = fs::read(open.join("hr.csv")).unwrap();
         text.extend(b"17730901");
         fs::write(open.join("hr.csv"), text).unwrap();
         fs::write(open.join("ibi.csv"), "ti").unwrap();
         drop(first);
+        let error = Recorder::open(dir.path(), PersonId::new("bert").unwrap()).unwrap_err().to_string();
+        assert!(error.contains("an unfinished night of anna"), "{error}");
         let mut second = recorder(dir.path());
         assert_eq!(second.push(&hr(1000.0)).unwrap(), None, "the same night");
         assert_eq!(second.push(&hr(99_000.0)).unwrap().unwrap().file_name().unwrap(), "2026-03-09T21-00-05Z");
