@@ -18,6 +18,7 @@ use crate::live::{Live, Running};
 use crate::privacy;
 use crate::roster::Invitation;
 use crate::score::ScoreLine;
+use crate::study::study;
 
 /// Rounds and audit lines that a status lists.
 const RECENT: usize = 10;
@@ -49,6 +50,11 @@ pub enum AdminRequest {
         /// Which release; the newest if none.
         version: Option<Version>,
     },
+    /// Write the report of all rounds into a folder.
+    Report {
+        /// The folder, an absolute path.
+        out: PathBuf,
+    },
     /// Write everything to one file.
     Backup {
         /// The file, an absolute path.
@@ -76,6 +82,8 @@ pub enum AdminReply {
         /// The version that was written.
         version: Version,
     },
+    /// Written.
+    Reported,
     /// Written.
     BackedUp,
     /// It could not be done, and why.
@@ -183,6 +191,10 @@ fn attempt(
             let (version, bytes) = federation.history.export(&federation.model(), version)?;
             files::write_atomically(&out, &bytes, Access::Everyone)?;
             Ok(AdminReply::Exported { version })
+        }
+        AdminRequest::Report { out } => {
+            somnus_report::write_run(&out, &study(federation)?)?;
+            Ok(AdminReply::Reported)
         }
         AdminRequest::Backup { out } => {
             backup::write(federation, &out)?;

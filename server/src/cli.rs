@@ -91,6 +91,14 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Write the report of all rounds: a page, JSON and CSV, with as much of people as the server gets to know.
+    Report {
+        /// The folder to write into.
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Write everything, private keys included, to one file.
     Backup {
         /// The file to write.
@@ -210,6 +218,10 @@ impl Cli {
                     bail!("unexpected answer")
                 };
                 say(&format!("release {version} written to {}", out.display()))
+            }
+            Command::Report { out, place } => {
+                place.ask(AdminRequest::Report { out: absolute(&out)? })?;
+                say(&format!("written to {}", out.join("report.html").display()))
             }
             Command::Backup { file, place } => {
                 place.ask(AdminRequest::Backup { out: absolute(&file)? })?;

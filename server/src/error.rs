@@ -147,6 +147,9 @@ pub enum RequestError {
     /// A file cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The report cannot be written.
+    #[error(transparent)]
+    Report(#[from] somnus_report::OutputError),
     /// The certificate could not be made.
     #[error(transparent)]
     Identity(#[from] IdentityError),

@@ -10,7 +10,8 @@
 //! - [`endpoint`], [`connection_ids`]: QUIC; [`admission`]: who may begin a handshake; [`seats`]: how many of something each may have;
 //!   [`connection`], [`frame`], [`outbox`]: one peer;
 //! - [`driver`]: the loop around the coordinator; [`live`]: what it tells of itself;
-//! - [`privacy`]: the ledger's records, and what noise a guarantee needs; [`score`]: what evaluations come to;
+//! - [`privacy`]: the ledger's records, and what noise a guarantee needs; [`score`]: what evaluations come to; [`study`]: the
+//!   report of all of it;
 //! - [`admin`]: what operators ask; [`control`]: how they ask a running server; [`watch`]: what a browser and Prometheus see
 //!   of it; [`cli`]: the commands.
 
@@ -41,5 +42,6 @@ pub mod roster;
 pub mod score;
 pub mod seats;
 pub mod store;
+pub mod study;
 pub mod verifier;
 pub mod watch;

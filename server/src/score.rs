@@ -1,5 +1,7 @@
 //! How good a release is on the nights of a round's clients, as far as the server gets to know it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use somnus_protocol::ids::Version;
 use somnus_protocol::record::{Evaluation, Outcome, RoundRecord};
@@ -20,34 +22,58 @@ pub struct ScoreLine {
     pub kappa: Option<f64>,
 }
 
-impl ScoreLine {
+/// The counts themselves.
+pub struct Scored {
+    /// The release.
+    pub version: Version,
+    /// Clients that evaluated.
+    pub clients: usize,
+    /// All counts together.
+    pub all: Confusion,
+    /// Each client's own, or one line for all of them where the server is told no more.
+    pub each: BTreeMap<String, Confusion>,
+}
+
+impl Scored {
     /// What a round's record tells; `None` if nobody evaluated.
     pub fn of(record: &RoundRecord) -> Option<Self> {
         if let Some(tally) = &record.tally {
-            return Self::new(
-                tally.version,
-                tally.clients as usize,
-                usize::from(tally.classes),
-                &tally.confusion,
-            );
+            let clients = usize::try_from(tally.clients).ok().filter(|clients| *clients > 0)?;
+            let all = matrix(tally.classes, tally.confusion.iter().copied())?;
+            let each = BTreeMap::from([(format!("{clients} clients together"), all.clone())]);
+            return Some(Self { version: tally.version, clients, all, each });
         }
         let Outcome::Released(version) = record.outcome else { return None };
         let classes = record.evaluations.values().next()?.classes;
         // A client that counts other classes than the rest has a model of its own.
-        let alike = record.evaluations.values().filter(|evaluation| evaluation.classes == classes);
-        let (mut clients, mut sum) = (0, vec![0; usize::from(classes).pow(2)]);
-        for Evaluation { confusion, .. } in alike {
-            clients += 1;
-            sum.iter_mut().zip(confusion).for_each(|(sum, count)| *sum += u64::from(*count));
-        }
-        Self::new(version, clients, usize::from(classes), &sum)
+        let alike = record.evaluations.iter().filter(|(_, evaluation)| evaluation.classes == classes);
+        let each: BTreeMap<String, Confusion> = alike
+            .filter_map(|(client, Evaluation { confusion, .. })| {
+                Some((client.to_string(), matrix(classes, confusion.iter().map(|count| u64::from(*count)))?))
+            })
+            .collect();
+        let all = Confusion::sum(each.values()).ok()??;
+        Some(Self { version, clients: each.len(), all, each })
     }
 
-    fn new(version: Version, clients: usize, classes: usize, counts: &[u64]) -> Option<Self> {
-        let rows: Vec<Vec<u64>> = counts.chunks(classes.max(1)).map(<[u64]>::to_vec).collect();
-        let confusion = Confusion::try_from(rows).ok().filter(|_| clients > 0)?;
-        let (accuracy, kappa) = (confusion.accuracy(), confusion.kappa());
-        Some(Self { version, clients, epochs: confusion.total(), accuracy, kappa })
+    /// Whether nothing is known of any single client.
+    pub fn is_sum(&self) -> bool {
+        self.each.len() < self.clients
+    }
+}
+
+fn matrix(classes: u8, counts: impl Iterator<Item = u64>) -> Option<Confusion> {
+    let counts: Vec<u64> = counts.collect();
+    let rows: Vec<Vec<u64>> = counts.chunks(usize::from(classes).max(1)).map(<[u64]>::to_vec).collect();
+    Confusion::try_from(rows).ok()
+}
+
+impl ScoreLine {
+    /// What a round's record tells; `None` if nobody evaluated.
+    pub fn of(record: &RoundRecord) -> Option<Self> {
+        let Scored { version, clients, all, .. } = Scored::of(record)?;
+        let (accuracy, kappa) = (all.accuracy(), all.kappa());
+        Some(Self { version, clients, epochs: all.total(), accuracy, kappa })
     }
 }
 
@@ -63,15 +89,13 @@ impl std::fmt::Display for ScoreLine {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
+pub(crate) mod tests {
     use somnus_protocol::evaluation::Tally;
     use somnus_protocol::ids::{ClientId, Round};
 
     use super::*;
 
-    fn record(tally: Option<Tally>, evaluations: BTreeMap<ClientId, Evaluation>) -> RoundRecord {
+    pub(crate) fn record(tally: Option<Tally>, evaluations: BTreeMap<ClientId, Evaluation>) -> RoundRecord {
         RoundRecord {
             round: Round(5),
             outcome: Outcome::Released(Version(5)),

@@ -107,11 +107,13 @@ fn as_result(line: &RoundLine) -> RoundResult {
     let scored =
         |score: &ScoreLine| Metrics { kappa: score.kappa, accuracy: score.accuracy, ..Metrics::default() };
     let loss = f64::from(line.loss);
+    // A closing round does nothing but count.
+    let trained = line.counted > 0 && loss.is_finite() && !line.outcome.starts_with("evaluated");
     RoundResult {
         round: line.round.0,
         cohort: u32::try_from(line.selected).unwrap_or(u32::MAX),
         reported: u32::try_from(line.counted).unwrap_or(u32::MAX),
-        mean_loss: (line.counted > 0).then_some(loss).filter(|loss| loss.is_finite()),
+        mean_loss: trained.then_some(loss),
         evaluation: line.evaluated.as_ref().map(scored),
         epsilon: line.epsilon,
         ..RoundResult::default()

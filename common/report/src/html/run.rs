@@ -39,7 +39,7 @@ pub(super) fn body(summary: &Summary) -> Markup {
             (cohort::fairness(&summary.fairness, &summary.coverage))
         }
         @if !summary.rounds.is_empty() { (rounds(summary)) }
-        (excluded(summary))
+        @if !summary.clients.is_empty() || !summary.excluded.is_empty() { (excluded(summary)) }
         (settings(summary))
         footer { "Somnus. Every number on this page is in summary.json; tables are also in CSV beside it." }
     }
@@ -58,14 +58,25 @@ fn header(summary: &Summary) -> Markup {
                 (tile("Kappa", &short(row.pooled.kappa), &about_headline(row)))
                 (tile("Macro-F1", &short(row.pooled.macro_f1), "mean over stages"))
                 (tile("Accuracy", &short(row.pooled.accuracy), &format!("{} epochs", whole(row.pooled.n))))
-                (tile("People", &whole(row.subjects.len() as u64), "evaluated"))
+                @if !row.subjects.is_empty() {
+                    (tile("People", &whole(row.subjects.len() as u64), "evaluated"))
+                }
             }
             @if !summary.rounds.is_empty() {
                 (tile("Rounds", &whole(summary.rounds.len() as u64), "of the federation"))
             }
-            (tile("Time", &seconds(summary.seconds), &format!("peak memory {:.0} MiB", summary.peak_rss_mib)))
+            (tile("Time", &seconds(summary.seconds), &about_time(summary)))
         }
         p.about { (about_kappa(&summary.staging)) }
+    }
+}
+
+/// What ran in that time; a server that is asked later has no peak to tell.
+fn about_time(summary: &Summary) -> String {
+    if summary.peak_rss_mib > 0.0 {
+        format!("peak memory {:.0} MiB", summary.peak_rss_mib)
+    } else {
+        "in rounds".into()
     }
 }
 

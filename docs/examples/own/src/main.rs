@@ -1,7 +1,8 @@
 //! A federation with a rule, an encoder and a loader of one's own, each in a file, on the protocol as it is: masked updates over QUIC.
 //!
 //! `loader` makes recordings of files, `encoder` trains on them, `strategy` makes releases of what comes back. This file puts
-//! them together and asks whether the rule was worth it, on people whom no training saw.
+//! them together and scores them on people whom no training saw. With a handful of people and one seed a difference between two rules
+//! is noise; give it more of both.
 
 use std::path::PathBuf;
 use std::sync::Arc;
