@@ -22,6 +22,8 @@ pub struct Browser {
     sent: u64,
     /// What the open page asked for, itself included.
     requested: Vec<String>,
+    /// Whether the open page is all there.
+    loaded: bool,
     dir: TempDir,
 }
 
@@ -45,7 +47,7 @@ impl Browser {
     fn start(program: &Path) -> io::Result<Self> {
         let dir = tempfile::tempdir()?;
         let pipe = Pipe::open(program, &dir.path().join("profile"))?;
-        let mut browser = Self { pipe, session: None, sent: 0, requested: Vec::new(), dir };
+        let mut browser = Self { pipe, session: None, sent: 0, requested: Vec::new(), loaded: false, dir };
         let target = browser.ask("Target.createTarget", &json!({ "url": "about:blank" }))?;
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let session = browser.ask("Target.attachToTarget", &attach)?;
@@ -67,8 +69,13 @@ impl Browser {
         self.ask("Emulation.setEmulatedMedia", &json!({ "media": medium, "features": features }))?;
         self.screen(view, HEIGHT)?;
         self.requested.clear();
+        self.loaded = false;
+        // The page may be there before the answer is.
         self.ask("Page.navigate", &json!({ "url": address }))?;
-        while self.event()? != "Page.loadEventFired" {}
+        while !self.loaded {
+            let event = self.pipe.receive()?;
+            self.note(&event);
+        }
         let height = self.evaluate("document.documentElement.scrollHeight")?;
         self.screen(view, height.as_u64().and_then(|height| height.try_into().ok()).unwrap_or(HEIGHT))?;
         Ok(self.requested.iter().filter(|asked| **asked != address).cloned().collect())
@@ -121,17 +128,11 @@ impl Browser {
         }
     }
 
-    /// Waits for the next event and returns its name.
-    fn event(&mut self) -> io::Result<String> {
-        let event = self.pipe.receive()?;
-        self.note(&event);
-        Ok(event["method"].as_str().unwrap_or_default().to_owned())
-    }
-
     fn note(&mut self, message: &Value) {
         if message["method"] == "Network.requestWillBeSent" {
             self.requested.extend(message["params"]["request"]["url"].as_str().map(str::to_owned));
         }
+        self.loaded |= message["method"] == "Page.loadEventFired";
     }
 }
 
