@@ -46,8 +46,9 @@ impl Calibration {
                 let (Some(truth), Some(predicted), Some(confidence)) = (truth, predicted, confidence) else {
                     continue;
                 };
+                // In single precision, which rounds: .9 is a little less than nine tenths, and belongs to those from .9 on.
+                let bin = &mut sums[((confidence * BINS as f32) as usize).min(BINS - 1)];
                 let confidence = f64::from(*confidence);
-                let bin = &mut sums[((confidence * BINS as f64) as usize).min(BINS - 1)];
                 *bin = (bin.0 + 1, bin.1 + confidence, bin.2 + u64::from(truth == predicted));
             }
         }
@@ -76,6 +77,18 @@ impl Calibration {
 mod tests {
     use super::*;
     use crate::{NightOptions, Staging};
+
+    #[test]
+    fn a_confidence_on_an_edge_belongs_above_it() {
+        for tenths in 0_u8..10 {
+            let (truth, predicted) = (vec![Some(0)], vec![Some(0)]);
+            let night =
+                NightResult::new("n", truth, predicted, &Staging::sleep_wake(), NightOptions::default());
+            let night = night.with_confidence([f32::from(tenths) / 10.0]);
+            let found = Calibration::of([&night]).unwrap();
+            assert_eq!(found.bins[0].low, f64::from(tenths) / 10.0);
+        }
+    }
 
     #[test]
     fn the_error_is_the_gap_between_confidence_and_accuracy() {
