@@ -12,11 +12,15 @@ use crate::{DataError, PersonId, parquet};
 /// A packed file may unpack to this many bytes (512 MiB), some hundred times the largest real one. Gzip packs zeros
 /// a thousandfold, so the size on disk says nothing about the memory a hostile file would take.
 const MAX_UNPACKED: u64 = 1 << 29;
+/// So many bytes (16 GiB) of one of which little is kept, as of years of a watch.
+const MAX_PASSED: u64 = 1 << 34;
 
 /// A file that was found and is being read.
 pub(crate) struct Source {
     /// Where it really lies, for messages.
     pub(crate) path: PathBuf,
+    /// What somebody should know who uses it.
+    pub(crate) note: Option<String>,
     reader: Box<dyn Read>,
 }
 
@@ -34,27 +38,36 @@ pub(crate) fn open(path: &Path) -> Result<Source, DataError> {
     open_bounded(path, MAX_UNPACKED)
 }
 
+/// As [`open`], for who keeps little of it however long it is.
+pub(crate) fn open_long(path: &Path) -> Result<Source, DataError> {
+    open_bounded(path, MAX_PASSED)
+}
+
 fn open_bounded(path: &Path, limit: u64) -> Result<Source, DataError> {
     let source = open_as_it_is(path, limit)?;
     if !path.to_string_lossy().ends_with(parquet::SUFFIX) {
         return Ok(source);
     }
     let (path, mut bytes) = (source.path, Vec::new());
-    source.reader.take(limit).read_to_end(&mut bytes).map_err(|e| DataError::read(&path, e))?;
-    let text = parquet::csv(&bytes).map_err(|what| DataError::corrupt(&path, what))?;
-    Ok(Source { path, reader: Box::new(io::Cursor::new(text)) })
+    source.reader.take(limit + 1).read_to_end(&mut bytes).map_err(|e| DataError::read(&path, e))?;
+    if bytes.len() as u64 > limit {
+        let what = format!("it is larger than {limit} bytes: divide it, or write it as CSV");
+        return Err(DataError::unsupported(&path, what));
+    }
+    let csv = parquet::Csv::of(bytes).map_err(|what| DataError::corrupt(&path, what))?;
+    Ok(Source { path, note: csv.note(), reader: Box::new(csv) })
 }
 
 fn open_as_it_is(path: &Path, limit: u64) -> Result<Source, DataError> {
     match File::open(path) {
-        Ok(file) => Ok(Source { path: path.to_owned(), reader: Box::new(file) }),
+        Ok(file) => Ok(Source { path: path.to_owned(), note: None, reader: Box::new(file) }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let packed = packed(path);
             match File::open(&packed) {
                 Ok(file) => {
                     let unpacked = MultiGzDecoder::new(file);
                     let reader = Box::new(Bounded { unpacked, left: limit, limit });
-                    Ok(Source { path: packed, reader })
+                    Ok(Source { path: packed, note: None, reader })
                 }
                 Err(of_packed) if of_packed.kind() == io::ErrorKind::NotFound => {
                     Err(DataError::read(path, e))
@@ -207,6 +220,16 @@ mod tests {
         assert_eq!(reading(&bomb, 100_000).unwrap().len(), 100_000);
         let refused = "x.gz: cannot be read: it unpacks to more than 99999 bytes";
         assert_eq!(reading(&bomb, 99_999).unwrap_err(), refused);
+    }
+
+    #[test]
+    fn a_table_that_is_too_large_is_not_called_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.parquet");
+        fs::write(&path, b"PAR1 and more").unwrap();
+        let fault = |limit| open_bounded(&path, limit).err().unwrap().to_string();
+        assert!(fault(12).ends_with("it is larger than 12 bytes: divide it, or write it as CSV"));
+        assert!(fault(13).contains("cut off"));
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Description {
         let columns = folder.join(format!("{kind}{}", parquet::SUFFIX));
         match &source.file {
             Some(file) => folder.join(file),
-            None if columns.is_file() => columns,
+            None if files::exist(&columns) => columns,
             None => folder.join(format!("{kind}.csv")),
         }
     }

@@ -76,7 +76,7 @@ pub(super) enum State {
 
 impl Export {
     pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
-        let source = files::open(path)?;
+        let source = files::open_long(path)?;
         let mut export = Self { path: source.path.clone(), ..Self::default() };
         let lines =
             Lines::new(BufReader::with_capacity(1 << 16, source)).map_err(|fault| export.fault(fault))?;

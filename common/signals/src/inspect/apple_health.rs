@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::judge;
-use super::{Finding, Severity};
+use super::{Finding, Severity, counted};
 use crate::apple_health::{self, Export, Night};
 use crate::features::BRIDGED_SECONDS;
 use crate::{StreamKind, stream::Stream};
@@ -37,7 +37,11 @@ fn records(export: &Export) -> Vec<Finding> {
         findings.push(find(
             Severity::Harms,
             Some(line),
-            format!("this record and {} more are of a time after they were written, by {:.0} min here: another time zone", count - 1, by as f64 / 60.0),
+            format!(
+                "{} after the writing, by {:.0} min here: another time zone",
+                and_more("this record", count, "of a time"),
+                by as f64 / 60.0
+            ),
             "export it again; if times were converted, each needs the offset (as in +0100) that belongs to it",
         ));
     }
@@ -45,7 +49,7 @@ fn records(export: &Export) -> Vec<Finding> {
         findings.push(find(
             Severity::Note,
             Some(*line),
-            format!("this record of sleep and {} more are passed over: {why}", count - 1),
+            format!("{}: {why}", and_more("this record of sleep", *count, "passed over")),
             "nothing; the others are used",
         ));
     }
@@ -108,11 +112,26 @@ fn nights(export: &Export, nights: &[Night]) -> Vec<Finding> {
         days => notes.push(find(
             Severity::Note,
             None,
-            format!("{days} days have heart rate and no sleep analysis, and are passed over"),
+            format!(
+                "{} over",
+                counted(
+                    days,
+                    "day has heart rate and no sleep analysis, and is passed",
+                    "days have heart rate and no sleep analysis, and are passed"
+                )
+            ),
             "nothing; nobody knows when the night was",
         )),
     }
     notes
+}
+
+/// `this record is`, `this record and 2 more are`.
+fn and_more(first: &str, count: usize, what: &str) -> String {
+    match count {
+        0 | 1 => format!("{first} is {what}"),
+        count => format!("{first} and {} more are {what}", count - 1),
+    }
 }
 
 /// `by "Watch" (30 nights), "Phone" (2)`.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::scan::Scan;
 use super::sheet::{Content, Sheet, Time};
-use super::{Finding, Inspected, Severity, Standing, TOLD};
+use super::{Finding, Inspected, Severity, Standing, TOLD, counted};
 use crate::plain::units;
 use crate::recording::{DEFAULT_NIGHT, EPOCH_SECONDS};
 use crate::{DataError, Layout, Recording, StreamKind};
@@ -76,7 +76,9 @@ pub(super) fn file(sheet: &Sheet, scan: &Scan) -> Vec<Finding> {
     if scan.lines == 0 || scan.rows == 0 {
         let what = match scan.lines {
             0 => "the file is empty".to_owned(),
-            lines => format!("there is no sample behind the {lines} line(s) at its beginning"),
+            lines => {
+                format!("there is no sample behind {} at its beginning", counted(lines, "line", "lines"))
+            }
         };
         find(
             Severity::Stops,
@@ -85,6 +87,9 @@ pub(super) fn file(sheet: &Sheet, scan: &Scan) -> Vec<Finding> {
             "copy it again; if there was nothing to record, remove the file",
         );
         return findings;
+    }
+    if let Some(note) = &scan.note {
+        find(Severity::Note, None, note.clone(), "nothing if they are; otherwise write them with their zone");
     }
     if !scan.ended {
         let what = "the last line has no end: the file was cut off".to_owned();
@@ -99,7 +104,7 @@ pub(super) fn file(sheet: &Sheet, scan: &Scan) -> Vec<Finding> {
         let many = scan.backs as f64 > ACCIDENT * scan.rows as f64;
         let more = match scan.backs - 1 {
             0 => String::new(),
-            more => format!(", and {more} more lines go back"),
+            more => format!(", and {}", counted(more, "more line goes back", "more lines go back")),
         };
         let what =
             format!("time goes back from {before} to {time} s{more}; lines are put in order before use");
@@ -339,7 +344,7 @@ pub(super) fn purpose(layout: Layout, dir: &Path, recordings: &[Inspected]) -> V
     }
     if left.len() > TOLD {
         notes.push(note(
-            format!("{} more are left out", left.len() - TOLD),
+            counted(left.len() - TOLD, "more is left out", "more are left out"),
             "the list of recordings says why",
         ));
     }

@@ -96,6 +96,11 @@ impl Inspection {
     }
 }
 
+/// `1 line`, `2 lines`.
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Looks at everything in `dir`.
 #[must_use]
 pub fn inspect(dir: &Path, rules: &NightRules) -> Inspection {

@@ -32,6 +32,8 @@ pub(super) struct Scan {
     pub(super) values: Vec<(usize, f64)>,
     /// Whether the last line has an end.
     pub(super) ended: bool,
+    /// What the file's format leaves open.
+    pub(super) note: Option<String>,
     /// Where reading stopped, and why.
     pub(super) broken: Option<(usize, String)>,
 }
@@ -43,6 +45,7 @@ impl Scan {
         match files::open(&sheet.path) {
             Ok(source) => {
                 scan.path = source.path.clone();
+                scan.note = source.note.clone();
                 scan.read(BufReader::with_capacity(1 << 16, source), sheet);
             }
             Err(error) => scan.broken = Some((0, error.to_string())),

@@ -59,7 +59,7 @@ fn heart_rate_every_five_minutes_is_too_seldom_and_said_to_be() {
         );
     };
     has("in 1 of 2 nights heart rate was mostly measured less often than every 60 s (up to 300 s apart)");
-    has("1 days have heart rate and no sleep analysis");
+    has("1 day has heart rate and no sleep analysis, and is passed over");
 }
 
 #[test]

@@ -7,6 +7,10 @@ pub(crate) enum Values<'a> {
     Numbers(&'a [f64]),
     /// INT32, a decimal with two digits behind the point.
     Hundredths(&'a [i32]),
+    /// INT32, days since 1970.
+    Days(&'a [i32]),
+    /// INT64, microseconds since 1970 on a clock of no zone.
+    Local(&'a [i64]),
     /// BYTE_ARRAY.
     Words(&'a [&'a str]),
 }
@@ -78,8 +82,11 @@ pub(crate) fn parquet(columns: &[(&str, Values<'_>)]) -> Vec<u8> {
             Values::Numbers(numbers) => {
                 (5, numbers.len(), numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>())
             }
-            Values::Hundredths(numbers) => {
+            Values::Hundredths(numbers) | Values::Days(numbers) => {
                 (1, numbers.len(), numbers.iter().flat_map(|n| n.to_le_bytes()).collect())
+            }
+            Values::Local(times) => {
+                (2, times.len(), times.iter().flat_map(|time| time.to_le_bytes()).collect())
             }
             Values::Words(words) => {
                 let word = |word: &&str| [&(word.len() as u32).to_le_bytes(), word.as_bytes()].concat();
@@ -90,6 +97,12 @@ pub(crate) fn parquet(columns: &[(&str, Values<'_>)]) -> Vec<u8> {
         let field = Fields::new().int(1, kind).int(3, 0).text(4, name);
         schema.push(match values {
             Values::Hundredths(_) => field.int(6, 5).int(7, 2).int(8, 9),
+            Values::Days(_) => field.int(6, 6),
+            Values::Local(_) => {
+                let micros = Fields::new().inner(2, Fields::new());
+                let moment = Fields::new().head(1, 2).inner(2, micros);
+                field.inner(10, Fields::new().inner(8, moment))
+            }
             _ => field,
         });
         let about = Fields::new().int(1, count).int(2, 0).int(3, 3).int(4, 3);

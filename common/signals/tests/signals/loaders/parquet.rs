@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use somnus_signals::{Layout, NightRules, Severity, Stage, StreamKind, inspect, plain};
 
-use super::{fault, folder, put};
+use super::{fault, folder, put, put_gz};
 use crate::parquet_file::{Values, parquet};
 
 /// `time` in microseconds since 1970 and `value`, FLOAT that may be missing: two groups of seven rows, dictionaries, snappy, pages of
@@ -99,6 +99,36 @@ fn decimals_are_the_numbers_that_they_say() {
     put(&dir, "hr.parquet", parquet(&[("time", times), ("bpm", values)]));
     let hr = plain::load(dir.path()).unwrap().remove(0).streams.remove(&StreamKind::Hr).unwrap();
     assert_eq!((hr.times(), hr.values()), (&[0.0, 2.5, 5.0][..], &[61.5, 62.25, 60.0][..]));
+}
+
+#[test]
+fn times_of_no_zone_are_told_of_and_days_are_no_times() {
+    let dir = folder();
+    put(&dir, "recording.toml", TOML);
+    let bpm: Vec<f64> = (0..1000).map(|i| 60.0 + f64::from(i / 60 % 7)).collect();
+    let micros: Vec<i64> = (0..1000).map(|i| 1_773_090_000_000_000 + i * 5_000_000).collect();
+    let file = |times| parquet(&[("time", times), ("bpm", Values::Numbers(&bpm))]);
+    put(&dir, "hr.parquet", file(Values::Local(&micros)));
+    let hr = plain::load(dir.path()).unwrap().remove(0).streams.remove(&StreamKind::Hr).unwrap();
+    assert!((hr.times()[999] - 4995.0).abs() < 1e-6);
+    let looked = inspect(dir.path(), &NightRules::default());
+    let note = looked.findings.iter().find(|finding| finding.what.contains("no zone")).unwrap();
+    assert!(note.severity == Severity::Note && note.path.ends_with("hr.parquet"), "{note:?}");
+    put(&dir, "hr.parquet", file(Values::Days(&[20_521; 1000])));
+    assert_eq!(
+        fault(&dir, plain::load(dir.path())),
+        "hr.parquet: column \"time\" has dates without a time of day: write seconds since the start, or timestamps"
+    );
+}
+
+#[test]
+fn columns_are_found_gzipped_too() {
+    let dir = folder();
+    put(&dir, "recording.toml", "person = \"anna\"\n[streams.hr]\n");
+    let (times, values) = (Values::Numbers(&[0.0, 5.0]), Values::Numbers(&[61.0, 62.0]));
+    put_gz(&dir, "hr.parquet", parquet(&[("time", times), ("bpm", values)]));
+    let hr = plain::load(dir.path()).unwrap().remove(0).streams.remove(&StreamKind::Hr).unwrap();
+    assert_eq!(hr.values(), [61.0, 62.0]);
 }
 
 #[test]
