@@ -6,7 +6,7 @@ use crate::{NormalIntervals, Recording, Segment, Stream, StreamKind, View, inter
 /// Heart rates per second made of beat intervals, Hz.
 const HR_RATE: f64 = 1.0;
 /// Lost samples that are drawn over, seconds: no QRS complex or pulse fits into it.
-const BRIDGED_SECONDS: f64 = 0.03;
+pub(crate) const BRIDGED_SECONDS: f64 = 0.03;
 
 /// Fills in the streams that are missing: `ibi` from `ecg`, else from `ppg`; `hr` at 1 Hz from `ibi`; `activity` and
 /// `posture` from `accel`. What was recorded is never replaced, and what gives nothing (an ECG below 100 Hz, a PPG
@@ -23,19 +23,23 @@ pub fn derive(mut recording: Recording) -> Recording {
             streams.insert(kind, made);
         }
     };
-    fill(Ibi, Ecg, &|ecg| beats_of(ecg, |run| r_peaks(run).unwrap_or_default()));
-    fill(Ibi, Ppg, &|ppg| beats_of(ppg, |run| pulses(run).unwrap_or_default()));
+    fill(Ibi, Ecg, &|ecg| beats(Ecg, Segment::cut(ecg, 0, BRIDGED_SECONDS)));
+    fill(Ibi, Ppg, &|ppg| beats(Ppg, Segment::cut(ppg, 0, BRIDGED_SECONDS)));
     fill(Hr, Ibi, &|ibi| NormalIntervals::of(ibi, View::Around).heart_rate(HR_RATE));
     fill(Activity, Accel, &|accel| motion(accel).activity());
     fill(Posture, Accel, &|accel| motion(accel).posture());
     recording
 }
 
-/// Beat intervals; none of them spans a gap.
-fn beats_of(stream: &Stream, find: impl Fn(&Segment) -> Vec<f64>) -> Stream {
+/// Beat intervals in the runs of a waveform; none of them spans a gap.
+pub(crate) fn beats(waveform: StreamKind, runs: Vec<Segment>) -> Stream {
     let (mut times, mut values) = (Vec::new(), Vec::new());
-    for run in Segment::cut(stream, 0, BRIDGED_SECONDS) {
-        let ibi = intervals(&find(&run));
+    for run in runs {
+        let found = match waveform {
+            StreamKind::Ecg => r_peaks(&run),
+            _ => pulses(&run),
+        };
+        let ibi = intervals(&found.unwrap_or_default());
         times.extend_from_slice(ibi.times());
         values.extend_from_slice(ibi.values());
     }

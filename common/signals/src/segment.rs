@@ -41,17 +41,26 @@ impl Segment {
     pub fn cut(stream: &Stream, channel: usize, bridge: f64) -> Vec<Self> {
         let channels = stream.kind().channels();
         assert!(channel < channels, "{} has {channels} channels", stream.kind());
-        let times = stream.times();
-        let Some(rate) = usual_rate(times) else {
+        let (times, values) = (stream.times(), stream.values());
+        Self::runs(times.len(), |i| times[i], |i| values[i * channels + channel], bridge)
+    }
+
+    /// As [`Segment::cut`], of `count` samples whose times, strictly ascending, and values need not lie in memory.
+    pub(crate) fn runs(
+        count: usize,
+        time: impl Fn(usize) -> f64,
+        value: impl Fn(usize) -> f32,
+        bridge: f64,
+    ) -> Vec<Self> {
+        let Some(rate) = rate_of(count, &time) else {
             return Vec::new();
         };
         let gap = bridge.max(1.5 / rate);
         let mut segments = Vec::new();
         let mut first = 0;
-        for end in 1..=times.len() {
-            if end == times.len() || times[end] - times[end - 1] > gap {
-                let value = |i: usize| stream.values()[(first + i) * channels + channel];
-                segments.push(on_grid(&times[first..end], value, rate));
+        for end in 1..=count {
+            if end == count || time(end) - time(end - 1) > gap {
+                segments.push(on_grid(end - first, |i| time(first + i), |i| value(first + i), rate));
                 first = end;
             }
         }
@@ -88,22 +97,22 @@ impl Segment {
 }
 
 /// The samples of a run without gaps, on the grid that begins with its first sample.
-fn on_grid(times: &[f64], value: impl Fn(usize) -> f32, rate: f64) -> Segment {
-    let start = times[0];
-    let off = |(i, t): (usize, &f64)| ((t - start) * rate - i as f64).abs();
-    let samples = if times.iter().enumerate().all(|at| off(at) <= JITTER) {
-        (0..times.len()).map(&value).collect()
+fn on_grid(count: usize, time: impl Fn(usize) -> f64, value: impl Fn(usize) -> f32, rate: f64) -> Segment {
+    let start = time(0);
+    let off = |i: usize| ((time(i) - start) * rate - i as f64).abs();
+    let samples = if (0..count).all(|i| off(i) <= JITTER) {
+        (0..count).map(&value).collect()
     } else {
-        let n = ((times[times.len() - 1] - start) * rate + JITTER) as usize + 1;
+        let n = ((time(count - 1) - start) * rate + JITTER) as usize + 1;
         let mut after = 0;
         let at = |i: usize| {
             let t = start + i as f64 / rate;
-            while after + 1 < times.len() && times[after] < t {
+            while after + 1 < count && time(after) < t {
                 after += 1;
             }
             let before = after.saturating_sub(1);
-            let step = times[after] - times[before];
-            let part = if step > 0.0 { ((t - times[before]) / step).min(1.0) } else { 0.0 };
+            let step = time(after) - time(before);
+            let part = if step > 0.0 { ((t - time(before)) / step).min(1.0) } else { 0.0 };
             let (a, b) = (f64::from(value(before)), f64::from(value(after)));
             (a + (b - a) * part) as f32
         };
@@ -114,10 +123,14 @@ fn on_grid(times: &[f64], value: impl Fn(usize) -> f32, rate: f64) -> Segment {
 
 /// Samples per second: one over the mean of the steps that are no longer than 1.5 times the median step.
 pub(crate) fn usual_rate(times: &[f64]) -> Option<f64> {
+    rate_of(times.len(), |i| times[i])
+}
+
+fn rate_of(count: usize, time: impl Fn(usize) -> f64) -> Option<f64> {
     /// Enough for a median, and nothing beside a night of samples.
     const LOOKED_AT: usize = 4096;
-    let steps = times.len().checked_sub(1).filter(|n| *n > 0)?;
-    let step = |i: usize| times[i + 1] - times[i];
+    let steps = count.checked_sub(1).filter(|n| *n > 0)?;
+    let step = |i: usize| time(i + 1) - time(i);
     let mut some: Vec<f64> = (0..steps).step_by(steps.div_ceil(LOOKED_AT)).map(step).collect();
     some.sort_by(f64::total_cmp);
     let median = some[some.len() / 2];

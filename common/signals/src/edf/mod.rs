@@ -20,10 +20,12 @@ mod records;
 mod stages;
 mod start;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::derive::{BRIDGED_SECONDS, beats};
 use crate::recording::{DEFAULT_NIGHT, EPOCH_SECONDS, WEEK_SECONDS};
-use crate::{DataError, PersonId, Recording, Stream, StreamKind, derive, files, night_order};
+use crate::{DataError, PersonId, Recording, Segment, Stream, StreamKind, derive, files, night_order};
 
 pub use annotations::Annotation;
 pub use channels::{Channel, Role, channels};
@@ -133,7 +135,7 @@ fn files_of(dir: &Path, name: &str) -> Result<Files, DataError> {
 /// # Errors
 /// As [`list`] and [`load_files`].
 pub fn load(dir: &Path) -> Result<Vec<Recording>, DataError> {
-    list(dir)?.iter().map(|files| load_files(files).map(without_waveforms)).collect()
+    list(dir)?.iter().map(|files| Ok(Night::read(files)?.without_waveforms())).collect()
 }
 
 /// The recordings of one person; nobody else's files are read beyond their header.
@@ -145,7 +147,7 @@ pub fn load_person(dir: &Path, person: &PersonId) -> Result<Vec<Recording>, Data
     if own.is_empty() {
         return Err(DataError::unsupported(dir, format!("{person} has no recording here")));
     }
-    own.iter().map(|files| load_files(files).map(without_waveforms)).collect()
+    own.iter().map(|files| Ok(Night::read(files)?.without_waveforms())).collect()
 }
 
 /// Everyone with a recording, sorted.
@@ -158,36 +160,59 @@ pub fn people(dir: &Path) -> Result<Vec<PersonId>, DataError> {
     Ok(people)
 }
 
-fn without_waveforms(recording: Recording) -> Recording {
-    let mut recording = derive(recording);
-    if recording.streams.contains_key(&StreamKind::Ibi) {
-        recording.streams.retain(|kind, _| !matches!(kind, StreamKind::Ecg | StreamKind::Ppg));
-    }
-    recording
-}
-
 /// One recording with its waveforms; nothing is derived. As long as its file.
 ///
 /// # Errors
 /// [`DataError`] naming the file and the field, the record or the annotation.
 pub fn load_files(files: &Files) -> Result<Recording, DataError> {
-    let header = header(&files.signals)?;
-    let channels = channels(&header);
-    let used = |i: usize| channels.get(i).is_some_and(|channel| matches!(channel.role, Role::Stream { .. }));
-    let file = read(&files.signals, |i, _| used(i))?;
-    let scoring = scoring(files, &file)?;
-    let phase = stages::phase(&scoring.stages);
-    let epochs = ((file.end().min(WEEK_SECONDS) - phase) / EPOCH_SECONDS).max(0.0) as usize;
-    let labels = stages::labels(&scoring.stages, phase, epochs)
-        .map_err(|what| DataError::corrupt(&scoring.path, what))?;
-    let placed = |stream: Stream| if phase > 0.0 { stream.cut(phase, f64::INFINITY) } else { stream };
-    let streams = streams(&file, &channels).into_iter().map(placed);
-    Ok(Recording {
-        person: files.person.clone(),
-        name: files.night.clone(),
-        streams: streams.map(|stream| (stream.kind(), stream)).collect(),
-        labels,
-    })
+    let night = Night::read(files)?;
+    let streams = night.raw.into_iter().map(|raw| raw.stream(night.phase)).collect();
+    Ok(Recording { streams, ..night.bare })
+}
+
+/// A recording whose signals are not streams yet.
+struct Night {
+    /// Without streams.
+    bare: Recording,
+    /// In the order of their kinds.
+    raw: Vec<Raw>,
+    /// Where its epochs begin, seconds since the file's start.
+    phase: f64,
+}
+
+impl Night {
+    fn read(files: &Files) -> Result<Self, DataError> {
+        let header = header(&files.signals)?;
+        let channels = channels(&header);
+        let used =
+            |i: usize| channels.get(i).is_some_and(|channel| matches!(channel.role, Role::Stream { .. }));
+        let mut file = read(&files.signals, |i, _| used(i))?;
+        let scoring = scoring(files, &file)?;
+        let phase = stages::phase(&scoring.stages);
+        let epochs = ((file.end().min(WEEK_SECONDS) - phase) / EPOCH_SECONDS).max(0.0) as usize;
+        let labels = stages::labels(&scoring.stages, phase, epochs)
+            .map_err(|what| DataError::corrupt(&scoring.path, what))?;
+        let (person, name) = (files.person.clone(), files.night.clone());
+        let bare = Recording { person, name, streams: BTreeMap::new(), labels };
+        Ok(Self { bare, raw: raw(&mut file, &channels), phase })
+    }
+
+    /// Beats are found in a waveform as it lies there: with a time for each sample it would be three times as large.
+    fn without_waveforms(mut self) -> Recording {
+        let waveform = |kind: StreamKind| matches!(kind, StreamKind::Ecg | StreamKind::Ppg);
+        let mut waves = self.raw.iter().filter(|raw| waveform(raw.kind));
+        let beats = waves.find_map(|raw| raw.beats(self.phase).filter(|beats| !beats.is_empty()));
+        if beats.is_some() {
+            self.raw.retain(|raw| !waveform(raw.kind));
+        }
+        let mut streams: BTreeMap<_, _> = self.raw.into_iter().map(|raw| raw.stream(self.phase)).collect();
+        streams.extend(beats.map(|beats| (StreamKind::Ibi, beats)));
+        let mut recording = derive(Recording { streams, ..self.bare });
+        if recording.streams.contains_key(&StreamKind::Ibi) {
+            recording.streams.retain(|kind, _| !waveform(*kind));
+        }
+        recording
+    }
 }
 
 /// The stages of a recording.
@@ -229,44 +254,83 @@ pub(crate) fn scoring(files: &Files, file: &Edf) -> Result<Scoring, DataError> {
     Ok(Scoring { path: path.clone(), stages, others: others + more })
 }
 
-/// What its channels make.
-pub(crate) fn streams(file: &Edf, channels: &[Channel]) -> Vec<Stream> {
-    let raw = raw(file, channels);
-    raw.into_iter().map(|Raw { kind, times, values, .. }| Stream::new(kind, times, values)).collect()
-}
-
 /// Samples before anybody asked whether a body can have made them.
 pub(crate) struct Raw {
     pub(crate) kind: StreamKind,
     pub(crate) label: String,
-    pub(crate) times: Vec<f64>,
+    /// `[samples, channels]`.
     pub(crate) values: Vec<f32>,
     /// Samples in a data record.
     pub(crate) per_record: usize,
+    /// Seconds from one to the next.
+    step: f64,
+    /// When each record begins.
+    records: Vec<f64>,
 }
 
-pub(crate) fn raw(file: &Edf, channels: &[Channel]) -> Vec<Raw> {
-    let mut made: Vec<Raw> = Vec::new();
-    for channel in channels {
-        let (Role::Stream { kind, axis, factor }, Some(signal)) =
-            (&channel.role, file.signals.get(&channel.place))
-        else {
-            continue;
-        };
-        let width = kind.channels();
-        if !made.iter().any(|raw| raw.kind == *kind) {
-            made.push(Raw {
-                kind: *kind,
-                label: channel.label.clone(),
-                times: file.times(channel.place),
-                values: vec![0.0; signal.len() * width],
-                per_record: file.header.signals[channel.place].samples,
-            });
+impl Raw {
+    pub(crate) fn len(&self) -> usize {
+        self.values.len() / self.kind.channels()
+    }
+
+    /// When sample `i` was measured, seconds since the file's start.
+    fn time(&self, i: usize) -> f64 {
+        self.records[i / self.per_record] + (i % self.per_record) as f64 * self.step
+    }
+
+    /// The first sample that is not before `phase`.
+    fn first(&self, phase: f64) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.time(middle) < phase { low = middle + 1 } else { high = middle }
         }
-        if let Some(raw) = made.iter_mut().find(|raw| raw.kind == *kind) {
-            let places = raw.values.iter_mut().skip(*axis).step_by(width);
-            places.zip(signal).for_each(|(place, value)| *place = (f64::from(*value) * factor) as f32);
+        low
+    }
+
+    /// From `phase` on, on a clock that begins there.
+    fn stream(mut self, phase: f64) -> (StreamKind, Stream) {
+        let first = self.first(phase);
+        let times = (first..self.len()).map(|i| self.time(i) - phase).collect();
+        self.values.drain(..first * self.kind.channels());
+        (self.kind, Stream::new(self.kind, times, self.values))
+    }
+
+    /// The beats of a waveform, as of its [`Raw::stream`]; `None` if that would leave out samples.
+    fn beats(&self, phase: f64) -> Option<Stream> {
+        let first = self.first(phase);
+        let count = self.len() - first;
+        let whole = self.values[first..].iter().all(|value| self.kind.plausible(*value));
+        let runs = || {
+            let time = |i: usize| self.time(first + i) - phase;
+            Segment::runs(count, time, |i| self.values[first + i], BRIDGED_SECONDS)
+        };
+        whole.then(|| beats(self.kind, runs()))
+    }
+}
+
+/// What its channels make, by kind. Takes their signals out of the file.
+pub(crate) fn raw(file: &mut Edf, channels: &[Channel]) -> Vec<Raw> {
+    let mut made: BTreeMap<StreamKind, Raw> = BTreeMap::new();
+    for channel in channels {
+        let Role::Stream { kind, axis, factor } = channel.role else { continue };
+        let Some(mut signal) = file.signals.remove(&channel.place) else { continue };
+        signal.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+        let (width, per_record) = (kind.channels(), file.header.signals[channel.place].samples);
+        let raw = made.entry(kind).or_insert_with(|| Raw {
+            kind,
+            label: channel.label.clone(),
+            values: if width == 1 { Vec::new() } else { vec![0.0; signal.len() * width] },
+            per_record,
+            step: file.header.seconds / per_record as f64,
+            records: file.records.clone(),
+        });
+        if width == 1 {
+            raw.values = signal;
+        } else {
+            let places = raw.values.iter_mut().skip(axis).step_by(width);
+            places.zip(signal).for_each(|(place, value)| *place = value);
         }
     }
-    made
+    made.into_values().collect()
 }

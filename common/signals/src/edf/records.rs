@@ -32,7 +32,11 @@ impl Edf {
     pub fn times(&self, i: usize) -> Vec<f64> {
         let samples = self.header.signals.get(i).map_or(0, |signal| signal.samples);
         let step = self.header.seconds / samples.max(1) as f64;
-        self.records.iter().flat_map(|begins| (0..samples).map(move |n| begins + n as f64 * step)).collect()
+        let mut times = Vec::with_capacity(self.records.len() * samples);
+        for begins in &self.records {
+            times.extend((0..samples).map(|n| begins + n as f64 * step));
+        }
+        times
     }
 
     pub(super) fn read(
@@ -107,6 +111,8 @@ impl Edf {
         let Some(before) = self.records.last() else { return Ok(clock.unwrap_or(0.0)) };
         let follows = before + seconds;
         match (self.header.kind, clock) {
+            // Annotations alone: none of them is in another's place.
+            (Kind::Continuous | Kind::Discontinuous, Some(clock)) if seconds == 0.0 => Ok(clock),
             (Kind::Edf, _) | (Kind::Continuous, None) => Ok(follows),
             (Kind::Continuous, Some(clock)) if (clock - follows).abs() <= seconds / 2.0 => Ok(follows),
             (Kind::Continuous, Some(clock)) => Err(format!(

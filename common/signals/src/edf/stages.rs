@@ -64,15 +64,20 @@ fn stage(text: &str) -> Result<Option<Option<Stage>>, String> {
 
 /// Where epochs begin, seconds after the file's start, 0 to 30: with the first stage.
 pub(super) fn phase(scored: &[Scored]) -> f64 {
-    let phase = scored.first().map_or(0.0, |first| first.onset.rem_euclid(EPOCH_SECONDS));
+    let first = scored.iter().find(|scored| scored.stage.is_some());
+    let phase = first.map_or(0.0, |first| first.onset.rem_euclid(EPOCH_SECONDS));
     if phase <= SLACK || phase >= EPOCH_SECONDS - SLACK { 0.0 } else { phase }
 }
 
-/// A stage for each of `epochs` from second `phase` on. What lies outside is passed over.
+/// A stage for each of `epochs` from second `phase` on. What lies outside is passed over, and what could not be scored.
 pub(super) fn labels(scored: &[Scored], phase: f64, epochs: usize) -> Result<Vec<Option<Stage>>, String> {
     let mut labels = vec![None; epochs];
     let mut until = f64::NEG_INFINITY;
-    for Scored { onset, duration, stage } in scored {
+    let end = phase + epochs as f64 * EPOCH_SECONDS;
+    let matters = |scored: &&Scored| {
+        scored.stage.is_some() && scored.onset < end && scored.onset + scored.duration > phase
+    };
+    for Scored { onset, duration, stage } in scored.iter().filter(matters) {
         let first = ((onset - phase) / EPOCH_SECONDS).round();
         let count = (duration / EPOCH_SECONDS).round();
         if (onset - phase - first * EPOCH_SECONDS).abs() > SLACK

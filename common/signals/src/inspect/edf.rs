@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::judge::{self, APART};
-use super::{Finding, Severity, TOLD};
+use super::{Finding, Severity, TOLD, counted};
+use crate::DataError;
 use crate::edf::{self, Channel, Edf, Files, Raw, Role, Scoring};
-use crate::{DataError, StreamKind};
 
 /// Values that are judged, spread over the recording.
 const LOOKED_AT: usize = 50_000;
@@ -35,7 +35,7 @@ pub(super) fn look(dir: &Path) -> Vec<Finding> {
         }
     }
     if notes.len() > TOLD {
-        let more = format!("there are {} more notes about other files", notes.len() - TOLD);
+        let more = format!("{} about other files", counted(notes.len() - TOLD, "more note", "more notes"));
         notes.truncate(TOLD);
         notes.push(note(dir, more, "look at one person's files alone to see them"));
     }
@@ -48,11 +48,12 @@ fn one(files: &Files) -> Result<(Vec<Finding>, Vec<Finding>), DataError> {
     let path = &files.signals;
     let channels = edf::channels(&edf::header(path)?);
     let used = |i: usize| channels.get(i).is_some_and(|channel| matches!(channel.role, Role::Stream { .. }));
-    let file = edf::read(path, |i, _| used(i))?;
+    let mut file = edf::read(path, |i, _| used(i))?;
     let scoring = edf::scoring(files, &file)?;
     let mut harms = Vec::new();
-    for raw in edf::raw(&file, &channels) {
-        let values = values(&raw);
+    let signals = edf::raw(&mut file, &channels);
+    for raw in &signals {
+        let values = values(raw);
         let named = |finding: Finding| Finding {
             line: None,
             what: format!("{:?}: {}", raw.label, finding.what),
@@ -64,11 +65,11 @@ fn one(files: &Files) -> Result<(Vec<Finding>, Vec<Finding>), DataError> {
             named(Finding { remedy, ..finding })
         }));
         let shuffled =
-            if raw.per_record >= SAMPLES { torn(path, &file, &raw) } else { judge::order_of(path, &values) };
+            if raw.per_record >= SAMPLES { torn(path, &file, raw) } else { judge::order_of(path, &values) };
         harms.extend(shuffled.map(named));
     }
-    harms.extend(outside(&scoring, &file));
-    Ok((harms, known(files, &file, &channels, &scoring)))
+    harms.extend(outside(&scoring, &file, path));
+    Ok((harms, known(files, &file, &channels, &signals, &scoring)))
 }
 
 /// Some of the values, as many of each part of the recording; of three channels the length.
@@ -77,7 +78,7 @@ fn values(raw: &Raw) -> Vec<(usize, f64)> {
     let step = match raw.per_record {
         // Order is judged by these, so none may be left out.
         samples if samples < SAMPLES => 1,
-        _ => raw.times.len().div_ceil(LOOKED_AT).max(1),
+        _ => raw.len().div_ceil(LOOKED_AT).max(1),
     };
     let length = |sample: &[f32]| match sample {
         [value] => f64::from(*value),
@@ -112,7 +113,7 @@ fn torn(path: &Path, file: &Edf, raw: &Raw) -> Option<Finding> {
 }
 
 /// Stages that lie beyond the signals: another zone, or another night.
-fn outside(scoring: &Scoring, file: &Edf) -> Option<Finding> {
+fn outside(scoring: &Scoring, file: &Edf, signals: &Path) -> Option<Finding> {
     let scored = scoring.stages.iter().filter(|scored| scored.stage.is_some());
     let span = scored.fold(None, |span: Option<(f64, f64)>, scored| {
         let (from, to) = (scored.onset, scored.onset + scored.duration);
@@ -123,8 +124,12 @@ fn outside(scoring: &Scoring, file: &Edf) -> Option<Finding> {
     if early <= APART && late <= APART {
         return None;
     }
-    let zone =
-        if late > early { -(late / 60.0 / ZONE).ceil() * ZONE } else { (early / 60.0 / ZONE).ceil() * ZONE };
+    let (change, by, place) = if late > early { ("take", late, "from") } else { ("add", early, "to") };
+    let zone = (by / 60.0 / ZONE).ceil() * ZONE;
+    let of = match scoring.path == signals {
+        true => "the time of each stage, where they were scored, and export the file again",
+        false => "the start time in its header, byte 176",
+    };
     Some(Finding {
         severity: Severity::Harms,
         path: scoring.path.clone(),
@@ -136,12 +141,18 @@ fn outside(scoring: &Scoring, file: &Edf) -> Option<Finding> {
             file.end() / 60.0
         ),
         remedy: format!(
-            "if both are of the same night, add {zone:.0} min or a little more to the start time in its header, byte 176"
+            "if both are of the same night, {change} {zone:.0} min or a little more {place} {of}"
         ),
     })
 }
 
-fn known(files: &Files, file: &Edf, channels: &[Channel], scoring: &Scoring) -> Vec<Finding> {
+fn known(
+    files: &Files,
+    file: &Edf,
+    channels: &[Channel],
+    signals: &[Raw],
+    scoring: &Scoring,
+) -> Vec<Finding> {
     let path = &files.signals;
     let mut notes = Vec::new();
     let mut used: Vec<String> = Vec::new();
@@ -164,7 +175,10 @@ fn known(files: &Files, file: &Edf, channels: &[Channel], scoring: &Scoring) -> 
     };
     notes.push(note(path, format!("signals used: {}; not used: {}", list(&used), list(&unused)), remedy));
     if scoring.others > 0 {
-        let what = format!("{} annotations are no sleep stages, and not used", scoring.others);
+        let what = format!(
+            "{}, and not used",
+            counted(scoring.others, "annotation is no sleep stage", "annotations are no sleep stages")
+        );
         notes.push(note(
             &scoring.path,
             what,
@@ -183,13 +197,15 @@ fn known(files: &Files, file: &Edf, channels: &[Channel], scoring: &Scoring) -> 
     if gaps > 0 {
         notes.push(note(
             path,
-            format!("the recording was interrupted {gaps} times"),
+            format!("the recording has {}", counted(gaps, "interruption", "interruptions")),
             "nothing; gaps are taken as not measured",
         ));
     }
-    let dead: Vec<StreamKind> =
-        edf::streams(file, channels).iter().filter(|s| s.is_empty()).map(crate::Stream::kind).collect();
-    for kind in dead {
+    let possible = |raw: &Raw| {
+        let mut samples = raw.values.chunks_exact(raw.kind.channels());
+        samples.any(|sample| sample.iter().all(|value| raw.kind.plausible(*value)))
+    };
+    for Raw { kind, .. } in signals.iter().filter(|raw| !possible(raw)) {
         notes.push(note(
             path,
             format!("no sample of {kind} can have come from a body"),

@@ -172,9 +172,18 @@ fn stages_of_another_zone_are_named_with_the_minutes_that_mend_them() {
     stages.time = "23.00.00".into();
     let finding = wrong(&[(NIGHT, ecg().bytes()), (STAGES, stages.bytes())], STAGES);
     assert!(finding.what.contains("stages from minute 60 to 120, signals from 0 to 70"), "{finding:?}");
-    assert!(finding.what.contains("time zone") && finding.remedy.contains("add -60 min"), "{finding:?}");
+    assert!(
+        finding.what.contains("time zone")
+            && finding.remedy.contains("take 60 min or a little more from the start time in its header"),
+        "{finding:?}"
+    );
     stages.time = "21.00.00".into();
     stages.annotations.iter_mut().for_each(|said| said.0 += 600.0);
     let finding = wrong(&[(NIGHT, ecg().bytes()), (STAGES, stages.bytes())], STAGES);
-    assert!(finding.remedy.contains("add 60 min"), "{finding:?}");
+    assert!(finding.remedy.contains("add 60 min or a little more to the start time"), "{finding:?}");
+    let mut own = EdfFile::hr(4200);
+    let stage = |i: u32| (3600.0 + f64::from(i) * 30.0, Some(30.0), "Sleep stage N2".to_owned());
+    own.annotations = (0..60).map(stage).collect();
+    let finding = wrong(&[(NIGHT, own.bytes())], NIGHT);
+    assert!(finding.remedy.contains("the time of each stage") && !finding.remedy.contains("header"));
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use somnus_signals::edf::{self, Edf, Kind, Role};
-use somnus_signals::{Layout, NightRules, PersonId, Stage, StreamKind, prepare};
+use somnus_signals::{Layout, NightRules, PersonId, Stage, StreamKind, derive, prepare};
 
 use super::{fault, folder, put, put_gz};
 use crate::edf_file::{EdfFile, Signal};
@@ -305,6 +305,57 @@ fn beats_come_from_an_ecg_and_gravity_from_three_axes() {
     assert!(matches!(&channels[0].role, Role::Unused(reason) if reason.starts_with("only ECG")));
     assert!(matches!(&channels[2].role, Role::Unused(reason) if reason == "\"ECG II\" is used"));
     assert_eq!(channels[6].role, Role::Annotations);
+}
+
+#[test]
+fn beats_without_the_waveform_are_those_with_it() {
+    let seconds = 600;
+    let ecg = |i: usize| {
+        let t = i as f64 / 128.0;
+        0.1 * (t / 2.0).sin() + (-(((t * 1.1).fract() - 0.5) / 0.012).powi(2)).exp()
+    };
+    let later = |k: usize| k as f64 + if k < 300 { 0.0 } else { 77.0078125 };
+    let mut file = EdfFile { seconds: 1.0, records: (0..seconds).map(later).collect(), ..EdfFile::hr(0) };
+    file.reserved = "EDF+D".into();
+    file.signals = vec![signal("ECG", "mV", 128, (0..seconds * 128).map(ecg).collect())];
+    file.annotations = vec![(12.25, Some(30.0), "Sleep stage N2".into())];
+    let dir = folder();
+    put(&dir, "anna.edf", file.bytes());
+    let anna = Layout::Edf.load(dir.path()).unwrap().remove(0);
+    let mut whole = derive(edf::load_files(&edf::list(dir.path()).unwrap()[0]).unwrap());
+    assert!(whole.streams.remove(&StreamKind::Ecg).is_some());
+    assert!(anna.streams[&StreamKind::Ibi].len() > 600);
+    assert_eq!(anna, whole);
+}
+
+#[test]
+fn what_is_not_scored_or_not_inside_need_not_fit() {
+    let mut file = EdfFile::hr(600);
+    let said = |onset: f64, seconds: f64, text: &str| (onset, Some(seconds), format!("Sleep stage {text}"));
+    file.annotations = vec![
+        said(0.0, 47.0, "?"),
+        said(47.0, 60.0, "W"),
+        said(107.0, 13.0, "M"),
+        said(137.0, 60.0, "N2"),
+        said(590.0, 13.0, "?"),
+        said(640.0, 100.0, "W"),
+    ];
+    let dir = folder();
+    put(&dir, "anna.edf", file.bytes());
+    let anna = Layout::Edf.load(dir.path()).unwrap().remove(0);
+    let (w, n2) = (Some(Stage::Wake), Some(Stage::N2));
+    assert_eq!(anna.labels[..7], [None, w, w, None, n2, n2, None]);
+    file.annotations.push(said(300.0, 30.0, "W"));
+    put(&dir, "anna.edf", file.bytes());
+    assert!(fault(&dir, edf::load(dir.path())).contains("the stage at 300 s, of 30 s, does not fit"));
+}
+
+#[test]
+fn stages_in_records_that_last_no_time_are_read() {
+    let mut scoring = EdfFile::stages(&["Sleep stage W", "Sleep stage N2", "Sleep stage R"], 30.0);
+    scoring.records = vec![0.0, 30.0, 60.0];
+    let read = read(&scoring.bytes()).unwrap();
+    assert_eq!((read.header.kind, read.annotations.len()), (Kind::Continuous, 3));
 }
 
 #[test]
