@@ -17,8 +17,6 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, interval, sleep_until};
 use tracing::{info, warn};
 
-/// The longest line, bytes.
-const LONGEST: u64 = 1024;
 /// Devices at once. Who comes later waits.
 const DEVICES: usize = 16;
 /// Lines between a device and the disk; a device that is faster than the disk waits.
@@ -96,26 +94,41 @@ async fn record(
         let finished = tokio::select! {
             Some(line) = heard.recv() => {
                 over = Instant::now() + silence;
-                match line {
-                    Line::Sample(sample) => recorder.push(&sample),
-                    Line::End => recorder.finish(),
-                    Line::Nothing => Ok(None),
-                }
+                write(&mut recorder, line)
             }
             _ = disk.tick() => recorder.flush().map(|()| None),
             () = sleep_until(over), if recorder.is_recording() => recorder.finish(),
-            () = &mut stop => break recorder.flush(),
+            () = &mut stop => break Ok(()),
         };
         match finished {
-            Ok(Some(folder)) => info!(folder = %folder.display(), "a night is recorded"),
-            Ok(None) => {}
+            Ok(folder) => tell(folder.as_deref()),
             Err(error) => break Err(error),
         }
     };
     devices.abort();
     // Until it is gone, the socket is not free.
     let _ = devices.await;
-    ended
+    ended?;
+    // What a device was not told to be lost is not to be lost.
+    heard.close();
+    while let Some(line) = heard.recv().await {
+        tell(write(&mut recorder, line)?.as_deref());
+    }
+    recorder.flush()
+}
+
+fn write(recorder: &mut Recorder, line: Line) -> Result<Option<PathBuf>, DataError> {
+    match line {
+        Line::Sample(sample) => recorder.push(&sample),
+        Line::End => recorder.finish(),
+        Line::Nothing => Ok(None),
+    }
+}
+
+fn tell(finished: Option<&Path>) {
+    if let Some(folder) = finished {
+        info!(folder = %folder.display(), "a night is recorded");
+    }
 }
 
 async fn accept(listener: UnixListener, lines: mpsc::Sender<Line>) {
@@ -146,17 +159,10 @@ async fn hear(device: UnixStream, lines: mpsc::Sender<Line>) -> io::Result<()> {
     let mut bytes = Vec::new();
     for number in 1_u64.. {
         bytes.clear();
-        let length = (&mut read).take(LONGEST).read_until(b'\n', &mut bytes).await?;
-        if length == 0 {
+        if (&mut read).take(Line::LONGEST as u64).read_until(b'\n', &mut bytes).await? == 0 {
             break;
         }
-        let endless = length as u64 == LONGEST && !bytes.ends_with(b"\n");
-        let line = match std::str::from_utf8(&bytes) {
-            _ if endless => Err(format!("longer than {LONGEST} bytes")),
-            Ok(text) => text.parse::<Line>(),
-            Err(_) => Err("not text".to_owned()),
-        };
-        match line {
+        match Line::sent(&bytes) {
             Ok(line) => {
                 if lines.send(line).await.is_err() {
                     break;
@@ -164,7 +170,7 @@ async fn hear(device: UnixStream, lines: mpsc::Sender<Line>) -> io::Result<()> {
             }
             Err(why) => write.write_all(format!("error {number}: {why}\n").as_bytes()).await?,
         }
-        if endless {
+        if !bytes.ends_with(b"\n") {
             break;
         }
     }
@@ -206,6 +212,13 @@ mod tests {
         let answers: Vec<&str> = answer.lines().collect();
         assert!(answers[0].starts_with("error 3: \"pulse\" is nothing that is measured"), "{answer}");
         assert_eq!(answers[1..], ["error 1003: no body has 0 bpm of hr"]);
+        // Cut off within a value.
+        let mut cut = UnixStream::connect(&socket).await.unwrap();
+        cut.write_all(b"hr 1773090000 6").await.unwrap();
+        cut.shutdown().await.unwrap();
+        answer.clear();
+        cut.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "error 1: a line without an end\n");
         // Another device, which waits until the first one's lines are written: one channel carries both.
         let mut other = UnixStream::connect(&socket).await.unwrap();
         other.write_all("x".repeat(5000).as_bytes()).await.unwrap();
@@ -230,6 +243,24 @@ mod tests {
         drop(bind(&socket).unwrap());
         fs::write(dir.path().join("file"), "").unwrap();
         assert!(matches!(bind(&dir.path().join("file")), Err(ListenError::File(_))));
+    }
+
+    #[tokio::test]
+    async fn a_stop_loses_no_line_that_was_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, data) = (dir.path().join("socket"), dir.path().join("nights"));
+        let listener = bind(&socket).unwrap();
+        let mut device = UnixStream::connect(&socket).await.unwrap();
+        let mut text = String::new();
+        (0..2000).for_each(|i| writeln!(text, "hr {} 60", 1_773_090_000 + i * 5).unwrap());
+        text.push_str("no line\n");
+        device.write_all(text.as_bytes()).await.unwrap();
+        // Answered, the last line was read, and those before it are on their way.
+        let answered = async { assert_eq!(device.read_u8().await.unwrap(), b'e') };
+        listen(listener, recorder(&data), answered).await.unwrap();
+        recorder(&data).finish().unwrap();
+        let night = Layout::detect(&data).unwrap().load(&data).unwrap().remove(0);
+        assert_eq!(night.streams[&StreamKind::Hr].len(), 2000);
     }
 
     #[tokio::test]

@@ -30,6 +30,25 @@ pub struct Sample {
     pub values: [f32; 3],
 }
 
+impl Line {
+    /// The longest, bytes, its end among them.
+    pub const LONGEST: usize = 1024;
+
+    /// A line as it was sent, with its end: without, nobody knows whether `61` was to be `61.5`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn sent(bytes: &[u8]) -> Result<Self, String> {
+        let Some(line) = bytes.strip_suffix(b"\n") else {
+            return Err(match bytes.len() {
+                Self::LONGEST.. => format!("longer than {} bytes", Self::LONGEST),
+                _ => "a line without an end".to_owned(),
+            });
+        };
+        std::str::from_utf8(line).map_err(|_| "not text".to_owned())?.parse()
+    }
+}
+
 impl FromStr for Line {
     type Err = String;
 
@@ -64,7 +83,8 @@ impl FromStr for Line {
         }
         let wanted = kind.channels();
         if count != wanted {
-            return Err(format!("{wanted} value(s) of {kind} expected, found {count}"));
+            let values = if wanted == 1 { "value" } else { "values" };
+            return Err(format!("{wanted} {values} of {kind} expected, found {count}"));
         }
         let strange = values[..wanted].iter().find(|value| !kind.plausible(**value));
         match strange {
@@ -96,11 +116,23 @@ mod tests {
         );
         assert_eq!(wrong("hr 12 61"), "12 is no time in unix seconds");
         assert_eq!(wrong("hr NaN 61"), "NaN is no time in unix seconds");
-        assert_eq!(wrong("hr 1773090005"), "1 value(s) of hr expected, found 0");
-        assert_eq!(wrong("accel 1773090005 0 0 1 1"), "3 value(s) of accel expected, found 4");
+        assert_eq!(wrong("hr 1773090005"), "1 value of hr expected, found 0");
+        assert_eq!(wrong("accel 1773090005 0 0 1 1"), "3 values of accel expected, found 4");
         assert_eq!(wrong("hr 1773090005 6I"), "\"6I\" is not a number");
         assert_eq!(wrong("ibi 1773090005 812"), "no body has 812 s of ibi");
         assert_eq!(wrong("hr"), "\"\" is not a number");
         assert_eq!(wrong("end now"), "\"now\" behind `end`");
+    }
+
+    #[test]
+    fn a_line_that_was_cut_is_none() {
+        let hr = Sample { kind: StreamKind::Hr, time: 1_773_090_005.0, values: [61.5, 0.0, 0.0] };
+        let whole = b"hr 1773090005 61.5\r\n";
+        assert_eq!(Line::sent(whole), Ok(Line::Sample(hr)));
+        for length in 0..whole.len() {
+            assert_eq!(Line::sent(&whole[..length]).unwrap_err(), "a line without an end");
+        }
+        assert_eq!(Line::sent(&[b'x'; Line::LONGEST]).unwrap_err(), "longer than 1024 bytes");
+        assert_eq!(Line::sent(b"hr \xff\n").unwrap_err(), "not text");
     }
 }

@@ -4,6 +4,7 @@
 //! the night is over: after `end`, or when nothing came for [`GAP`]. What a crash left behind is taken up again.
 
 mod line;
+mod order;
 mod recorder;
 
 pub use line::{Line, Sample};

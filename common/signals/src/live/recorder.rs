@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::line::Sample;
+use super::order;
 use crate::calendar::Date;
 use crate::{DataError, PersonId, StreamKind, plain};
 
@@ -17,6 +18,8 @@ pub const GAP: Duration = Duration::from_secs(3600);
 const LONGEST: f64 = 86_400.0;
 /// A folder that is being written.
 const OPEN: &str = ".recording-";
+/// Whoever writes into a folder holds this file of it.
+const LOCK: &str = ".recording.lock";
 
 /// Writes one person's nights.
 #[derive(Debug)]
@@ -24,26 +27,38 @@ pub struct Recorder {
     dir: PathBuf,
     person: PersonId,
     night: Option<Night>,
+    /// Held as long as it is open.
+    _lock: File,
 }
 
 /// The one that goes on.
 #[derive(Debug)]
 struct Night {
     folder: PathBuf,
-    /// Unix seconds of time 0.
+    /// Unix seconds of the first sample, and of the last.
     start: f64,
     last: f64,
-    files: BTreeMap<StreamKind, BufWriter<File>>,
+    tracks: BTreeMap<StreamKind, Track>,
+}
+
+/// A stream of it.
+#[derive(Debug)]
+struct Track {
+    file: BufWriter<File>,
+    last: f64,
+    /// Whether some sample came after a later one.
+    shuffled: bool,
 }
 
 impl Recorder {
     /// Writes into `dir`, which is made if it is not there. Takes up what was not finished.
     ///
     /// # Errors
-    /// [`DataError`] if `dir` cannot be written, or what is unfinished in it was not written by this, or is of somebody else.
+    /// [`DataError`] if `dir` cannot be written, another program records into it, or what is
+    /// unfinished in it was not written by this, or is of somebody else.
     pub fn open(dir: &Path, person: PersonId) -> Result<Self, DataError> {
         fs::create_dir_all(dir).map_err(|error| DataError::write(dir, error))?;
-        let mut recorder = Self { dir: dir.to_owned(), person, night: None };
+        let mut recorder = Self { dir: dir.to_owned(), person, night: None, _lock: lock(dir)? };
         let mut unfinished = Vec::new();
         for entry in fs::read_dir(dir).map_err(|error| DataError::read(dir, error))? {
             let entry = entry.map_err(|error| DataError::read(dir, error))?;
@@ -97,7 +112,8 @@ impl Recorder {
     pub fn finish(&mut self) -> Result<Option<PathBuf>, DataError> {
         let Some(mut night) = self.night.take() else { return Ok(None) };
         night.flush()?;
-        let name = name(night.start);
+        night.sort()?;
+        let name = name(night.start.floor());
         // Two that began in one second: a device whose clock was set back.
         let places =
             (1..100).map(|i| self.dir.join(if i == 1 { name.clone() } else { format!("{name}-{i}") }));
@@ -111,10 +127,9 @@ impl Recorder {
 
 impl Night {
     fn begin(dir: &Path, person: &PersonId, start: f64) -> Result<Self, DataError> {
-        let start = start.floor();
-        let folder = dir.join(format!("{OPEN}{person}-{start}"));
+        let folder = dir.join(format!("{OPEN}{person}-{}", start.floor()));
         fs::create_dir_all(&folder).map_err(|error| DataError::write(&folder, error))?;
-        Ok(Self { folder, start, last: start, files: BTreeMap::new() })
+        Ok(Self { folder, start, last: start, tracks: BTreeMap::new() })
     }
 
     /// What a crash left: lines that are not whole are taken off. None if there was nothing.
@@ -132,24 +147,19 @@ impl Night {
                 format!("an unfinished night of {whose}: listen once for {whose}, or move it elsewhere");
             return Err(DataError::unsupported(&folder, what));
         }
-        let mut night = Self { folder, start, last: start, files: BTreeMap::new() };
+        let mut night = Self { folder, start, last: start, tracks: BTreeMap::new() };
         for kind in StreamKind::ALL {
             let path = night.path(kind);
-            let Ok(bytes) = fs::read(&path) else { continue };
-            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            let write = |error| DataError::write(&path, error);
-            let file = OpenOptions::new().append(true).open(&path).map_err(write)?;
-            file.set_len(whole as u64).map_err(write)?;
-            let text = String::from_utf8_lossy(&bytes[..whole]);
-            let times = text.lines().skip(1).filter_map(|line| line.split(',').next()?.parse().ok());
-            night.last = times.fold(night.last, f64::max);
-            let mut file = BufWriter::new(file);
-            if whole == 0 {
-                file.write_all(header(kind).as_bytes()).map_err(write)?;
+            if !path.is_file() {
+                continue;
             }
-            night.files.insert(kind, file);
+            let track = Track::resume(&path, kind, |time| {
+                night.start = night.start.min(time);
+                night.last = night.last.max(time);
+            });
+            night.tracks.insert(kind, track.map_err(|error| DataError::write(&path, error))?);
         }
-        if night.files.is_empty() {
+        if night.tracks.is_empty() {
             fs::remove_dir_all(&night.folder).map_err(|error| DataError::write(&night.folder, error))?;
             return Ok(None);
         }
@@ -163,39 +173,96 @@ impl Night {
     fn push(&mut self, person: &PersonId, sample: &Sample) -> Result<(), DataError> {
         let path = self.path(sample.kind);
         let write = |error| DataError::write(&path, error);
-        if let Entry::Vacant(place) = self.files.entry(sample.kind) {
-            let mut file = BufWriter::new(File::create(&path).map_err(write)?);
-            file.write_all(header(sample.kind).as_bytes()).map_err(write)?;
-            place.insert(file);
-            self.describe(person, &name(self.start))?;
-        }
-        let Some(file) = self.files.get_mut(&sample.kind) else { return Ok(()) };
-        let mut line = sample.time.to_string();
-        for value in &sample.values[..sample.kind.channels()] {
-            line.push_str(&format!(",{value}"));
-        }
-        line.push('\n');
-        file.write_all(line.as_bytes()).map_err(write)?;
+        self.start = self.start.min(sample.time);
         self.last = self.last.max(sample.time);
-        Ok(())
+        if let Entry::Vacant(place) = self.tracks.entry(sample.kind) {
+            place.insert(Track::begin(&path, sample.kind).map_err(write)?);
+            self.describe(person, &name(self.start.floor()))?;
+        }
+        let Some(track) = self.tracks.get_mut(&sample.kind) else { return Ok(()) };
+        track.push(sample).map_err(write)
     }
 
     fn flush(&mut self) -> Result<(), DataError> {
-        for (kind, file) in &mut self.files {
+        for (kind, track) in &mut self.tracks {
             let path = self.folder.join(format!("{kind}.csv"));
-            let written = file.flush().and_then(|()| file.get_ref().sync_data());
+            let written = track.file.flush().and_then(|()| track.file.get_ref().sync_data());
             written.map_err(|error| DataError::write(&path, error))?;
         }
         Ok(())
     }
 
+    /// Of what was flushed.
+    fn sort(&self) -> Result<(), DataError> {
+        for (kind, _) in self.tracks.iter().filter(|(_, track)| track.shuffled) {
+            let path = self.path(*kind);
+            order::sort(&path).map_err(|error| DataError::write(&path, error))?;
+        }
+        Ok(())
+    }
+
     fn describe(&self, person: &PersonId, name: &str) -> Result<(), DataError> {
-        let mut text = format!("person = \"{person}\"\nnight = \"{name}\"\nstart = {}\n", self.start);
-        for kind in self.files.keys() {
+        let mut text = format!("person = \"{person}\"\nnight = \"{name}\"\nstart = {}\n", self.start.floor());
+        for kind in self.tracks.keys() {
             text.push_str(&format!("\n[streams.{kind}]\ntime = \"unix\"\n"));
         }
         let path = self.folder.join(plain::DESCRIPTION);
         fs::write(&path, text).map_err(|error| DataError::write(&path, error))
+    }
+}
+
+impl Track {
+    fn begin(path: &Path, kind: StreamKind) -> io::Result<Self> {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(header(kind).as_bytes())?;
+        Ok(Self { file, last: f64::NEG_INFINITY, shuffled: false })
+    }
+
+    /// Takes off what has no end; calls `seen` with each time.
+    fn resume(path: &Path, kind: StreamKind, mut seen: impl FnMut(f64)) -> io::Result<Self> {
+        let (mut last, mut shuffled, mut whole) = (f64::NEG_INFINITY, false, 0);
+        let mut reader = BufReader::new(File::open(path)?);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+            whole += line.len() as u64;
+            if let Some(time) = std::str::from_utf8(&line).ok().and_then(order::time) {
+                shuffled |= time < last;
+                last = last.max(time);
+                seen(time);
+            }
+            line.clear();
+        }
+        let file = OpenOptions::new().append(true).open(path)?;
+        file.set_len(whole)?;
+        let mut file = BufWriter::new(file);
+        if whole == 0 {
+            file.write_all(header(kind).as_bytes())?;
+        }
+        Ok(Self { file, last, shuffled })
+    }
+
+    fn push(&mut self, sample: &Sample) -> io::Result<()> {
+        self.shuffled |= sample.time < self.last;
+        self.last = self.last.max(sample.time);
+        write!(self.file, "{}", sample.time)?;
+        for value in &sample.values[..sample.kind.channels()] {
+            write!(self.file, ",{value}")?;
+        }
+        self.file.write_all(b"\n")
+    }
+}
+
+/// Two that write into one folder would take each other's unfinished night. The system lets go of it when a program ends.
+fn lock(dir: &Path) -> Result<File, DataError> {
+    let path = dir.join(LOCK);
+    let file = File::create(&path).map_err(|error| DataError::write(&path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let what = "another program records into this folder already: stop it, or give each its own";
+            Err(DataError::unsupported(dir, what))
+        }
+        Err(TryLockError::Error(error)) => Err(DataError::write(&path, error)),
     }
 }
 
@@ -214,7 +281,7 @@ fn name(start: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Contents, Layout, NightRules, prepare};
+    use crate::{Contents, Layout, NightRules, inspect, prepare};
 
     const START: f64 = 1_773_090_005.0;
 
@@ -277,6 +344,7 @@ mod tests {
         assert_eq!(second.push(&hr(99_000.0)).unwrap().unwrap().file_name().unwrap(), "2026-03-09T21-00-05Z");
         let night = Layout::Plain.load(dir.path()).unwrap().remove(0);
         assert_eq!(night.streams[&StreamKind::Hr].len(), 101);
+        drop(second);
         // Of a night that is long over, nothing can come any more.
         let mut third = recorder(dir.path());
         assert!(third.push(&hr(200_000.0)).unwrap().is_some());
@@ -285,8 +353,48 @@ mod tests {
         third.push(&hr(0.0)).unwrap();
         assert!(third.finish().unwrap().unwrap().ends_with("2026-03-09T21-00-05Z-2"));
         assert_eq!(Layout::Plain.load(dir.path()).unwrap().len(), 4);
+        drop(third);
         fs::create_dir(dir.path().join(".recording-mine")).unwrap();
         let error = Recorder::open(dir.path(), PersonId::new("anna").unwrap()).unwrap_err().to_string();
         assert!(error.contains("not written by a recorder"), "{error}");
+    }
+
+    #[test]
+    fn samples_need_no_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = recorder(dir.path());
+        let seconds = |i: u32| f64::from(i) * 5.0;
+        // Of 1500 every third comes ten late, and the first of all in the middle.
+        for i in 1_u32..1500 {
+            let late = if i % 3 == 0 { i.checked_sub(30) } else { Some(i) };
+            late.filter(|late| *late > 0).iter().for_each(|i| drop(first.push(&hr(seconds(*i))).unwrap()));
+            if i == 700 {
+                first.push(&accel(-40.5)).unwrap();
+                first.push(&hr(0.0)).unwrap();
+                first.flush().unwrap();
+                drop(first);
+                first = recorder(dir.path());
+            }
+        }
+        (1470..1500).filter(|i| i % 3 == 0).for_each(|i| drop(first.push(&hr(seconds(i))).unwrap()));
+        assert!(first.finish().unwrap().unwrap().ends_with("2026-03-09T20-59-24Z"));
+        let night = Layout::Plain.load(dir.path()).unwrap().remove(0);
+        let hr = &night.streams[&StreamKind::Hr];
+        assert_eq!((hr.len(), hr.times()[0], hr.times()[1], hr.rejected()), (1500, 41.0, 46.0, 0));
+        assert_eq!(night.streams[&StreamKind::Accel].times(), [0.5]);
+        let looked = inspect(dir.path(), &NightRules::default()).findings;
+        assert!(!looked.iter().any(|finding| finding.what.contains("goes back")), "{looked:?}");
+    }
+
+    #[test]
+    fn two_do_not_write_into_one_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = recorder(dir.path());
+        for person in ["anna", "bert"] {
+            let error = Recorder::open(dir.path(), PersonId::new(person).unwrap()).unwrap_err().to_string();
+            assert!(error.contains("another program records into this folder already"), "{error}");
+        }
+        drop(first);
+        recorder(dir.path());
     }
 }
