@@ -168,3 +168,14 @@ fn finder(export: &Export) -> impl Fn(Severity, Option<usize>, String, &str) -> 
         remedy: remedy.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_of_none_more() {
+        assert_eq!(and_more("this record", 1, "passed over"), "this record is passed over");
+        assert_eq!(and_more("this record", 3, "passed over"), "this record and 2 more are passed over");
+    }
+}

@@ -187,3 +187,21 @@ fn stages_of_another_zone_are_named_with_the_minutes_that_mend_them() {
     let finding = wrong(&[(NIGHT, own.bytes())], NIGHT);
     assert!(finding.remedy.contains("the time of each stage") && !finding.remedy.contains("header"));
 }
+
+#[test]
+fn one_is_told_of_as_one() {
+    let mut file = EdfFile::hr(4200);
+    file.reserved = "EDF+D".into();
+    file.records.iter_mut().skip(100).for_each(|begins| *begins += 90.0);
+    file.annotations = vec![(0.0, None, "Lights off".into())];
+    let told = |file: &EdfFile, what: &str| {
+        let findings = looked(&[(NIGHT, file.bytes())]).findings;
+        assert!(findings.iter().any(|finding| finding.what == what), "{what}: {findings:?}");
+    };
+    told(&file, "the recording has 1 interruption");
+    told(&file, "1 annotation is no sleep stage, and not used");
+    file.records.iter_mut().skip(120).for_each(|begins| *begins += 90.0);
+    file.annotations.push((5.0, None, "Door".into()));
+    told(&file, "the recording has 2 interruptions");
+    told(&file, "2 annotations are no sleep stages, and not used");
+}
