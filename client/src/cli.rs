@@ -22,6 +22,7 @@ use crate::files::write_atomically;
 use crate::fresh::Fresh;
 use crate::hub::{Ending, Hub};
 use crate::identity::{Folder, Membership, now};
+use crate::ledger::Ledger;
 use crate::limits::status::{Standing, describe as describe_limits, standing};
 use crate::limits::{Brake, Machine, Watch, cpu};
 use crate::listen;
@@ -154,12 +155,11 @@ impl Cli {
                 cpu::lower_priority(config.limits.nice).context("this program's priority")?;
                 let watch = Watch::new(&config.limits, &Machine::default());
                 let (verdict, known) = (watch.verdict().clone(), config.clone());
-                let folder_of_nights = data.clone();
+                let (folder_of_nights, ledger) = (data.clone(), Arc::new(Ledger::open(&place.dir)?));
                 let load = move || {
                     let brake = Brake::new(verdict.clone(), &known.limits);
-                    let nights =
-                        HubNights::load(&folder_of_nights, person.as_deref(), &known.data, known.role)?;
-                    Ok(nights.under(brake))
+                    let (folder, person) = (&folder_of_nights, person.as_deref());
+                    Ok(HubNights::load(folder, person, &known.data, known.role, &ledger)?.under(brake))
                 };
                 let hands = Arc::new(Fresh::load(&data, load)?);
                 let hub = Hub { folder, config, membership, hands, watch, until_finished };

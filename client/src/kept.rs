@@ -1,4 +1,5 @@
-//! Files in which a hub keeps something for itself: what rounds leave behind, the secrets of the open round, its update.
+//! Files in which a hub keeps something for itself: what rounds leave behind, the secrets of the open round, its update,
+//! which nights have trained.
 //!
 //! ```text
 //! "somnus"         6 bytes
@@ -89,7 +90,8 @@ fn digest(head: &[u8], content: &[u8]) -> ring::digest::Digest {
     context.finish()
 }
 
-fn aside(path: &Path) -> PathBuf {
+/// The name that a damaged file gets.
+pub fn aside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".damaged");
     path.with_file_name(name)

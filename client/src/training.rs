@@ -11,11 +11,15 @@ use somnus_protocol::message::Role;
 use somnus_protocol::plan::TrainPlan;
 use somnus_protocol::trainer::{EvaluateTask, LocalEvaluation, LocalUpdate, TrainError, TrainTask, Trainer};
 use somnus_report::{ClientReport, ClientResult, ModelInfo, NightOptions, NightResult, Staging};
-use somnus_signals::{DataError, Layout, Night, NightRules, PersonId, Task, prepare, split};
+use somnus_signals::{DataError, Layout, Night, NightRules, PersonId, Task, prepare};
 
 use crate::config::{DataConfig, Device};
+use crate::division::{Known, Part, divide};
+use crate::files::FileError;
 use crate::hands::{About, Hands};
+use crate::ledger::Ledger;
 use crate::limits::{Brake, memory};
+use crate::trained::NightKey;
 
 /// Why there are no nights to work with.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,9 @@ pub enum NightsError {
     /// A file's fault; names it, and the line.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// What has trained cannot be known.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Several people, and none was named.
     #[error("{} has nights of {count} people; say whose hub this is with --person, e.g. --person {example}", folder.display())]
     WhichPerson {
@@ -60,6 +67,9 @@ pub enum NightsError {
 pub struct HubNights {
     trainer: NightTrainer,
     judged: Vec<NightPart>,
+    /// What trains: of each night the first epochs.
+    lessons: Vec<(NightKey, usize)>,
+    ledger: Arc<Ledger>,
     device: DeviceKind,
     role: &'static str,
     notes: Vec<String>,
@@ -67,15 +77,16 @@ pub struct HubNights {
 }
 
 impl HubNights {
-    /// Loads a person's nights from `folder`; the only person's if none is named.
+    /// Loads a person's nights from `folder`; the only person's if none is named. What has trained by the `ledger` does not judge.
     ///
     /// # Errors
-    /// [`NightsError`]: a malformed file with its line, or why no night can be used.
+    /// [`NightsError`]: a malformed file with its line, or why no night can be used; the ledger's file.
     pub fn load(
         folder: &Path,
         person: Option<&str>,
         config: &DataConfig,
         role: Role,
+        ledger: &Arc<Ledger>,
     ) -> Result<Self, NightsError> {
         let layout = Layout::detect(folder)?;
         let person = match person {
@@ -95,72 +106,47 @@ impl HubNights {
         let (mut nights, mut notes) = (Vec::new(), Vec::new());
         for recording in layout.load_person(folder, &person)? {
             match prepare(&recording, &rules) {
-                Ok(night) => nights.push(Arc::new(night)),
+                Ok(night) => nights.push((Arc::new(night), NightKey::of(&recording))),
                 Err(excluded) => notes.push(format!("{} left out: {}", excluded.id, excluded.reason)),
             }
         }
         if nights.is_empty() {
             return Err(NightsError::Excluded { person, reasons: notes });
         }
-        Self::new(nights, config, role, notes)
+        let lengths: Vec<_> = nights.iter().map(|(night, key)| (*key, night.epochs)).collect();
+        let trained = ledger.trained(&lengths)?;
+        let known = |(night, key): (Arc<Night>, NightKey)| Known {
+            trained: trained.of(&key, night.epochs),
+            night,
+            key,
+        };
+        let nights = nights.into_iter().map(known).collect();
+        Self::new(nights, config, role, notes, ledger)
             .map_err(|reason| NightsError::NothingToTrainOn { person, reason })
     }
 
-    /// Divides nights, which are in the order of [`somnus_signals::night_order`], into what trains and what judges: never
-    /// the same epochs. Nights without labels do neither; they are staged for the report.
     fn new(
-        nights: Vec<Arc<Night>>,
+        nights: Vec<Known>,
         config: &DataConfig,
         role: Role,
         mut notes: Vec<String>,
+        ledger: &Arc<Ledger>,
     ) -> Result<Self, &'static str> {
         let device = match config.device {
             Device::Flex => DeviceKind::Flex,
             Device::Ndarray => DeviceKind::Ndarray,
         };
-        let whole = |nights: Vec<Arc<Night>>| nights.into_iter().map(NightPart::whole).collect::<Vec<_>>();
-        let (train, judged) = match role {
-            Role::Evaluates => (Vec::new(), whole(nights)),
-            Role::Trains => {
-                let (mut labelled, unlabelled): (Vec<_>, Vec<_>) =
-                    nights.into_iter().partition(|night| night.is_labelled());
-                let last = labelled.pop().ok_or("no night has labels")?;
-                let (train, judge) = if labelled.is_empty() {
-                    let (first, rest) =
-                        split::chronological(last.epochs, config.train_fraction, config.gap_epochs);
-                    if last.stages[first.clone()].iter().all(Option::is_none) {
-                        return Err("the only night with labels has none in the part that trains");
-                    }
-                    notes.push(format!(
-                        "a single night with labels, {}: trained on epochs 1 to {}, judged on {} to {}; the labels of \
-                         the judged part are never seen, the features use the whole night's heart-rate level",
-                        last.name,
-                        first.end,
-                        rest.start + 1,
-                        rest.end
-                    ));
-                    (vec![NightPart::part(Arc::clone(&last), first)], NightPart::part(last, rest))
-                } else {
-                    notes.push(format!(
-                        "judged on {}, the last of {} nights with labels, trained on the others",
-                        last.name,
-                        labelled.len() + 1
-                    ));
-                    (whole(labelled), NightPart::whole(last))
-                };
-                if !unlabelled.is_empty() {
-                    let names: Vec<&str> = unlabelled.iter().map(|night| night.name.as_str()).collect();
-                    notes.push(format!(
-                        "without labels, staged but neither trained nor judged on: {}",
-                        names.join(", ")
-                    ));
-                }
-                (train, [vec![judge], whole(unlabelled)].concat())
-            }
+        let division = divide(nights, config, role)?;
+        notes.extend(division.notes);
+        let lessons = division.train.iter().map(|part| (part.key, part.epochs.end)).collect();
+        let parts = |parts: Vec<Part>| -> Vec<NightPart> {
+            parts.into_iter().map(|part| NightPart::part(part.night, part.epochs)).collect()
         };
-        let trainer = NightTrainer::new(device, train, judged.clone());
+        let judged = parts(division.judged);
+        let trainer = NightTrainer::new(device, parts(division.train), judged.clone());
         let role = if role == Role::Trains { "trained" } else { "held-out" };
-        Ok(Self { trainer, judged, device, role, notes, brake: Arc::default() })
+        let ledger = Arc::clone(ledger);
+        Ok(Self { trainer, judged, lessons, ledger, device, role, notes, brake: Arc::default() })
     }
 
     /// The same under what this machine's owner allows.
@@ -201,7 +187,10 @@ impl HubNights {
             let truth = part.night.classes(stager.task()).into_iter();
             let truth = truth.map(|class| class.and_then(code)).collect();
             let id = part.night.id();
-            let night = if part.epochs == (0..part.night.epochs) {
+            let night = if part.epochs.is_empty() {
+                // Staged like a night without labels.
+                NightResult::new(&id, vec![None; part.night.epochs], predicted, &staging, options)
+            } else if part.epochs == (0..part.night.epochs) {
                 NightResult::new(&id, truth, predicted, &staging, options)
             } else {
                 // What was trained on is not judged: it counts as not scored here.
@@ -229,6 +218,7 @@ impl Trainer for HubNights {
         let control = task.control.as_ref().map_or(0, |control| size_of_val(control.as_slice()));
         let files = task.foundation.len() + task.weights.len() + control;
         self.begin(&task.foundation, files, Some(&task.plan))?;
+        self.ledger.add(&self.lessons).map_err(|error| TrainError(error.to_string()))?;
         self.trainer.train(task)
     }
 
@@ -277,6 +267,17 @@ mod tests {
         dir
     }
 
+    /// The nights of the only person of a hub that remembers in `memory`.
+    fn remembering(memory: &Path, nights: &Path, role: Role) -> Result<HubNights, NightsError> {
+        let ledger = Arc::new(Ledger::open(memory).unwrap());
+        HubNights::load(nights, None, &DataConfig::default(), role, &ledger)
+    }
+
+    /// Those of a hub that has trained on nothing, and will not.
+    fn load(nights: &Path, role: Role) -> Result<HubNights, NightsError> {
+        remembering(tempfile::tempdir().unwrap().path(), nights, role)
+    }
+
     fn model() -> (Bytes, Bytes) {
         let stager = Stager::new(&NetConfig::default(), 1, DeviceKind::Flex).unwrap();
         let weights = stager.trainable(TrainableSet::Full).unwrap();
@@ -286,8 +287,8 @@ mod tests {
 
     #[test]
     fn a_night_trains_with_its_beginning_and_is_judged_on_its_end() {
-        let dir = folder(1);
-        let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap();
+        let (dir, memory) = (folder(1), tempfile::tempdir().unwrap());
+        let hub = remembering(memory.path(), dir.path(), Role::Trains).unwrap();
         let (foundation, weights) = model();
         let plan = TrainPlan { steps: 1, ..TrainPlan::default() };
         let task = TrainTask {
@@ -335,7 +336,7 @@ mod tests {
         let under = |memory| {
             let verdict = Verdict::default();
             let limits = Limits { memory: Some(memory * MIB), ..Limits::default() };
-            let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap();
+            let hub = load(dir.path(), Role::Trains).unwrap();
             (hub.under(Brake::new(verdict.clone(), &limits)), verdict)
         };
         let plan = TrainPlan { trainable: TrainableSet::Full, ..TrainPlan::default() };
@@ -354,11 +355,10 @@ mod tests {
 
     #[test]
     fn a_limit_that_binds_keeps_it_from_training_and_evaluating() {
-        let dir = folder(1);
+        let (dir, memory) = (folder(1), tempfile::tempdir().unwrap());
         let verdict = Verdict::default();
         let brake = Brake::new(verdict.clone(), &Limits::default());
-        let hub =
-            HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap().under(brake);
+        let hub = remembering(memory.path(), dir.path(), Role::Trains).unwrap().under(brake);
         let (foundation, weights) = model();
         let plan = TrainPlan { steps: 1, ..TrainPlan::default() };
         let train = TrainTask {
@@ -382,8 +382,8 @@ mod tests {
 
     #[test]
     fn a_hub_reports_on_the_weights_that_it_keeps_for_itself() {
-        let dir = folder(1);
-        let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap();
+        let (dir, memory) = (folder(1), tempfile::tempdir().unwrap());
+        let hub = remembering(memory.path(), dir.path(), Role::Trains).unwrap();
         let (foundation, weights) = model();
         let plan = TrainPlan { steps: 8, personal: Personalisation::Head, ..TrainPlan::default() };
         let train = TrainTask {
@@ -414,21 +414,111 @@ mod tests {
     /// Nights of one person by name; those that begin with `!` without labels.
     fn nights(names: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let recording = recordings(&SyntheticConfig { people: 1, ..SyntheticConfig::default() }).remove(0);
-        for name in names {
-            let mut recording = recording.clone();
-            recording.name = name.trim_start_matches('!').to_owned();
-            if name.starts_with('!') {
-                recording.labels.clear();
-            }
-            sleep_accel::write(dir.path(), &recording).unwrap();
-        }
+        names.iter().enumerate().for_each(|(n, name)| put(&dir, n, name));
         dir
+    }
+
+    /// The `n`th recording under a name, as if it had come now.
+    fn put(dir: &tempfile::TempDir, n: usize, name: &str) {
+        let mut recordings = recordings(&SyntheticConfig { people: n + 1, ..SyntheticConfig::default() });
+        let person = recordings[0].person.clone();
+        let mut recording = recordings.remove(n);
+        recording.person = person;
+        recording.name = name.trim_start_matches('!').to_owned();
+        if name.starts_with('!') {
+            recording.labels.clear();
+        }
+        sleep_accel::write(dir.path(), &recording).unwrap();
+    }
+
+    fn trains(hub: &HubNights) {
+        let (foundation, weights) = model();
+        let plan = TrainPlan { steps: 1, ..TrainPlan::default() };
+        hub.train(&TrainTask { plan, foundation, weights, ..TrainTask::default() }).unwrap();
+    }
+
+    /// What counts, as reported and as told to the federation.
+    fn judges(hub: &HubNights) -> u64 {
+        let (foundation, weights) = model();
+        let plan = TrainPlan::default();
+        let task = EvaluateTask { version: Version(1), plan, foundation, weights, memory: None };
+        let about = About { federation: "night".into(), client: "ann".parse().unwrap() };
+        let report = hub.report(&task, &about).unwrap();
+        let counts = hub.evaluate(&task).unwrap().confusion;
+        assert_eq!(report.client.metrics.n, counts.iter().copied().map(u64::from).sum::<u64>());
+        report.client.metrics.n
+    }
+
+    #[test]
+    fn a_night_whose_beginning_has_trained_is_judged_on_the_rest_when_an_older_one_comes() {
+        let (dir, memory) = (nights(&["b"]), tempfile::tempdir().unwrap());
+        let hub = |role| remembering(memory.path(), dir.path(), role).unwrap();
+        let first = hub(Role::Trains);
+        trains(&first);
+        put(&dir, 1, "a");
+        // As it is read again, and after a restart.
+        for hub in [
+            HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains, &first.ledger).unwrap(),
+            hub(Role::Trains),
+        ] {
+            let [judged] = &hub.judged[..] else { panic!("{:?}", hub.notes) };
+            assert_eq!((judged.night.name.as_str(), &judged.epochs), ("b", &first.judged[0].epochs));
+            assert_eq!(hub.lessons[1], first.lessons[0], "what has trained goes on to");
+            assert_eq!(judges(&hub), judges(&first));
+        }
+        // As an evaluator it has not forgotten either.
+        let [a, b] = &hub(Role::Evaluates).judged[..] else { panic!("two nights") };
+        assert_eq!((a.epochs.clone(), &b.epochs), (0..a.night.epochs, &first.judged[0].epochs));
+    }
+
+    #[test]
+    fn a_night_that_has_trained_does_not_judge_when_the_last_one_goes() {
+        let (dir, memory) = (nights(&["a", "b", "c"]), tempfile::tempdir().unwrap());
+        let hub = || remembering(memory.path(), dir.path(), Role::Trains).unwrap();
+        trains(&hub());
+        for file in files_of(dir.path(), "c") {
+            std::fs::remove_file(file).unwrap();
+        }
+        let left = hub();
+        assert_eq!((left.lessons.len(), judges(&left)), (2, 0));
+        assert_eq!(
+            left.notes,
+            ["nothing is judged until another night comes: all 2 nights with labels have trained"]
+        );
+        trains(&left);
+        // By another name it is the same night; one that nobody has seen judges, wherever it comes in.
+        put(&dir, 1, "d");
+        assert_eq!(judges(&hub()), 0);
+        put(&dir, 3, "aa");
+        let hub = hub();
+        assert_eq!((hub.judged[0].night.name.as_str(), hub.lessons.len()), ("aa", 3));
+        assert!(judges(&hub) > 0);
+        assert!(
+            hub.notes[0].starts_with("judged on aa, the last of 4 nights with labels that has not trained")
+        );
+    }
+
+    #[test]
+    fn nothing_trains_that_cannot_be_remembered() {
+        let (dir, memory) = (nights(&["a", "b"]), tempfile::tempdir().unwrap());
+        let hub = remembering(memory.path(), dir.path(), Role::Trains).unwrap();
+        drop(memory);
+        let (foundation, weights) = model();
+        let task = TrainTask { foundation, weights, ..TrainTask::default() };
+        let error = hub.train(&task).unwrap_err().to_string();
+        assert!(error.ends_with("trained: no such file or folder"), "{error}");
+    }
+
+    /// The files of the person's night of a name.
+    fn files_of(dir: &Path, name: &str) -> Vec<PathBuf> {
+        let entries = |dir: &Path| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let files = entries(dir).flat_map(|folder| entries(&folder).collect::<Vec<_>>());
+        files.filter(|file| file.to_string_lossy().contains(&format!("+{name}_"))).collect()
     }
 
     fn judged_and_note(names: &[&str]) -> (Vec<String>, String) {
         let dir = nights(names);
-        let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap();
+        let hub = load(dir.path(), Role::Trains).unwrap();
         (hub.judged.iter().map(|part| part.night.name.clone()).collect(), hub.notes.join("; "))
     }
 
@@ -448,22 +538,21 @@ mod tests {
     #[test]
     fn one_night_with_labels_is_cut_and_none_is_nothing_to_train_on() {
         let dir = nights(&["!night", "night-2"]);
-        let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Trains).unwrap();
+        let hub = load(dir.path(), Role::Trains).unwrap();
         assert_eq!(hub.judged[0].night.name, "night-2");
         assert!(hub.judged[0].epochs.start > hub.judged[0].night.epochs / 2);
         assert!(hub.notes[0].starts_with("a single night with labels, night-2: trained on"));
 
         let dir = nights(&["!night"]);
-        let load = |role| HubNights::load(dir.path(), None, &DataConfig::default(), role);
-        let error = load(Role::Trains).err().unwrap().to_string();
+        let error = load(dir.path(), Role::Trains).err().unwrap().to_string();
         assert!(error.contains("no night has labels, so there is nothing to train on"), "{error}");
-        assert_eq!(load(Role::Evaluates).unwrap().judged.len(), 1);
+        assert_eq!(load(dir.path(), Role::Evaluates).unwrap().judged.len(), 1);
     }
 
     #[test]
     fn an_evaluator_is_judged_on_everything() {
         let dir = folder(1);
-        let hub = HubNights::load(dir.path(), None, &DataConfig::default(), Role::Evaluates).unwrap();
+        let hub = load(dir.path(), Role::Evaluates).unwrap();
         assert!(hub.judged.iter().all(|part| part.epochs == (0..part.night.epochs)));
         assert_eq!(hub.role, "held-out");
     }
@@ -471,7 +560,10 @@ mod tests {
     #[test]
     fn the_person_and_the_file_at_fault_are_named() {
         let dir = folder(2);
-        let load = |person| HubNights::load(dir.path(), person, &DataConfig::default(), Role::Trains);
+        let memory = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(Ledger::open(memory.path()).unwrap());
+        let load =
+            |person| HubNights::load(dir.path(), person, &DataConfig::default(), Role::Trains, &ledger);
         let error = load(None).err().unwrap().to_string();
         assert!(error.contains("has nights of 2 people; say whose hub this is with --person"), "{error}");
         assert!(load(Some("nobody")).is_err());
