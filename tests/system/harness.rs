@@ -29,8 +29,9 @@ pub(crate) fn binaries() -> &'static Path {
         let test = std::env::current_exe().expect("a path");
         let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
         let mut build = Command::new(env!("CARGO"));
-        // The whole workspace, as the tests were built: with fewer packages dependencies have other features, and are built again.
-        build.args(["build", "--offline", "--locked", "--workspace", "--bins"]);
+        // The whole workspace and what needs its dev-dependencies, as the tests were built and as a release is: with less,
+        // dependencies have other features, and are built again.
+        build.args(["build", "--offline", "--locked", "--workspace", "--bins", "--examples"]);
         if profile.ends_with("release") {
             build.arg("--release");
         }
