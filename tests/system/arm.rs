@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Log, Place, good, peak_mib, run, target};
+use crate::harness::{Log, Place, builder, good, peak_mib, run, target};
 
 /// Three hubs of this machine and one of another kind.
 const ROUNDS: &str = "rounds = 2\ncohort = 4\nmin_clients = 4\nmin_reports = 4\n";
@@ -26,7 +26,7 @@ fn hub(triple: &str) -> Option<PathBuf> {
         return None;
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/cross.sh");
-    let mut build = Command::new(script);
+    let mut build = builder(script);
     build.args(["--as-it-is", triple, "-p", "somnus-client"]).env("CARGO_TARGET_DIR", target());
     let output = run(&mut build);
     let told = String::from_utf8_lossy(&output.stderr);

@@ -28,7 +28,7 @@ pub(crate) fn binaries() -> &'static Path {
         // This test runs from <target>/<profile>/deps.
         let test = std::env::current_exe().expect("a path");
         let profile = test.parent().and_then(Path::parent).expect("deps lies in the profile's folder");
-        let mut build = Command::new(env!("CARGO"));
+        let mut build = builder(env!("CARGO"));
         // The whole workspace and what needs its dev-dependencies, as the tests were built and as a release is: with less,
         // dependencies have other features, and are built again.
         build.args(["build", "--offline", "--locked", "--workspace", "--bins", "--examples"]);
@@ -40,6 +40,16 @@ pub(crate) fn binaries() -> &'static Path {
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         profile.to_owned()
     })
+}
+
+/// A command that builds, and hears nothing of the package that is tested: build scripts that look at such variables would run
+/// again, and everything above them would be built again.
+pub(crate) fn builder(program: &str) -> Command {
+    let mut command = Command::new(program);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let ours = |name: &String| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    names.filter(ours).for_each(|name| _ = command.env_remove(name));
+    command
 }
 
 /// The folder that everything is built in.
