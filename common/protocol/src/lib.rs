@@ -42,6 +42,7 @@ pub mod plan;
 pub mod privacy;
 pub mod record;
 pub mod robust;
+mod round_config;
 pub mod secagg;
 pub mod secure;
 pub mod seed;
