@@ -148,7 +148,7 @@ pub enum RequestError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The report cannot be written.
-    #[error(transparent)]
+    #[error("{0}: {why}", why = std::error::Error::source(.0).map_or_else(String::new, ToString::to_string))]
     Report(#[from] somnus_report::OutputError),
     /// The certificate could not be made.
     #[error(transparent)]

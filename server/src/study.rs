@@ -140,6 +140,14 @@ mod tests {
     }
 
     #[test]
+    fn a_report_that_cannot_be_written_says_where_and_why() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let failed = somnus_report::write_run(&file.path().join("out"), &of("home", &[], None)).unwrap_err();
+        let told = RequestError::from(failed).to_string();
+        assert!(told.contains("/out") && told.ends_with("Not a directory (os error 20)"), "{told}");
+    }
+
+    #[test]
     fn a_round_that_only_counts_has_no_loss() {
         let mut trained = record(None, BTreeMap::new());
         (trained.counted, trained.loss) = (vec!["ann".parse().unwrap()], 0.5);
