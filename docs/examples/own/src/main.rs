@@ -4,7 +4,9 @@
 //! them together and scores them on people whom no training saw. With a handful of people and one seed a difference between two rules
 //! is noise; give it more of both.
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -30,6 +32,8 @@ use strategy::LookAhead;
 /// Every so manieth person is left out of training.
 const LEFT_OUT: usize = 3;
 const ROUNDS: u64 = 30;
+/// A masked sum of fewer is no secret from its own members.
+const LEAST: usize = 3;
 
 /// Federates a folder of diaries.
 #[derive(Parser)]
@@ -44,8 +48,18 @@ struct Cli {
     seed: u64,
 }
 
-fn main() -> Result<()> {
-    let Cli { diaries, make, seed } = Cli::parse();
+fn main() -> ExitCode {
+    match study(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell that nobody reads it.
+            let _ = writeln!(std::io::stderr(), "somnus-own: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn study(Cli { diaries, make, seed }: Cli) -> Result<()> {
     if let Some(people) = make {
         let config = synthetic::SyntheticConfig { people, ..Default::default() };
         synthetic::recordings(&config).iter().try_for_each(|night| loader::write(night, &diaries))?;
@@ -53,6 +67,12 @@ fn main() -> Result<()> {
     let nights = loader::load(&diaries)?;
     let (tested, trained): (Vec<_>, Vec<_>) =
         nights.into_iter().enumerate().partition(|(number, _)| number % LEFT_OUT == 0);
+    if trained.len() < LEAST {
+        bail!(
+            "{} people would train; a masked sum needs {LEAST}, and every third person is left out",
+            trained.len()
+        );
+    }
     println!("{} people train, {} are left out; seed {seed}", trained.len(), tested.len());
 
     let plain = rounds(trained.len())?;

@@ -35,4 +35,5 @@ fn a_diary_that_is_torn_is_named_with_its_line() {
     let output = Command::new(env!("CARGO_BIN_EXE_somnus-own")).arg(folder.path()).output().expect("it runs");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && told.contains("ann.csv") && told.contains("line 3"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
 }
