@@ -15,7 +15,8 @@
 //! * [`attack`] makes clients lie, [`poisoning`] asks what that costs under each rule that bears liars;
 //! * [`privacy_attack`] asks what updates, sums and releases give away, with and without each defence;
 //! * [`variants`] runs the same federation under several settings, what privacy or an encoding costs;
-//! * [`probe`] tells people apart by [`regression`], [`invariance`] what it costs to prevent that;
+//! * [`probe`] asks what is in an embedding, whose it is among others by [`regression`]; [`invariance`] what it costs to
+//!   prevent that;
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint
 //!   ([`model_file`]) on any folder;
 //! * [`pretrain`] makes the foundation that a federation starts from;

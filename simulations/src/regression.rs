@@ -11,8 +11,8 @@ const BATCH: usize = 128;
 /// Rate of the first step; it falls to nothing along a straight line.
 const RATE: f32 = 0.05;
 const BETAS: [f32; 2] = [0.9, 0.999];
-/// Weight of half the squared weights, but for the bias.
-const RIDGE: f32 = 1e-4;
+/// Weight of half the squared weights, but for the bias, where nothing chooses it.
+pub const RIDGE: f32 = 1e-4;
 
 /// Weights for standardised rows of numbers.
 pub struct Regression {
@@ -31,6 +31,12 @@ impl Regression {
     /// Adam on the cross-entropy (Kingma and Ba 2015) from weights of zero; the seed shuffles.
     #[must_use]
     pub fn fit(width: usize, classes: &[Vec<&[f32]>], seed: u64) -> Self {
+        Self::fit_with(width, classes, RIDGE, seed)
+    }
+
+    /// [`Regression::fit`] with another weight of half the squared weights than [`RIDGE`].
+    #[must_use]
+    pub fn fit_with(width: usize, classes: &[Vec<&[f32]>], ridge: f32, seed: u64) -> Self {
         let rows: Vec<(usize, &[f32])> = classes
             .iter()
             .enumerate()
@@ -56,8 +62,8 @@ impl Regression {
             order.shuffle(&mut rng);
             for (number, batch) in order.chunks(BATCH).enumerate() {
                 let mut gradient = zeros.clone();
-                let ridge = fitted.weights[..width * classes.len()].iter().map(|w| RIDGE * w);
-                gradient.iter_mut().zip(ridge).for_each(|(g, r)| *g = r);
+                let held = fitted.weights[..width * classes.len()].iter().map(|w| ridge * w);
+                gradient.iter_mut().zip(held).for_each(|(g, r)| *g = r);
                 for row in batch {
                     let (class, x) = (rows[*row].0, &x[row * width..][..width]);
                     let mut slope = fitted.probabilities(x);
