@@ -15,6 +15,7 @@
 //! | `masked`, `course` | hidden measurements to guess; long trainings that can be put away |
 //! | `personal` | what of a network stays with its client: FedPer, FedRep, local norms, Ditto; fine-tuning |
 //! | `level` | nights at one level of wake |
+//! | `distil` | small networks taught by big ones |
 //! | `stager`, `trainer` | what others use |
 //! | `encoder`, `objective` | waveform networks under autodiff, and what they are pretrained for |
 //! | `vector`, `matrix` | loops for wide vectors; the bridge to burn |
@@ -30,6 +31,7 @@ mod config;
 mod context;
 pub mod conv;
 mod course;
+pub mod distil;
 pub mod encoder;
 mod error;
 mod export;

@@ -16,6 +16,7 @@
 //! | `focal` | FOCAL: shared and private halves of two modalities |
 //! | `adversary` | subjects that cannot be told apart |
 //! | `masked` | hidden spans rebuilt from what is around them |
+//! | `distil` | a teacher's choice, doubts or embedding; see [`Strategy`](crate::distil::Strategy) |
 //! | `adam` | from gradients to steps, resumable |
 //!
 //! Losses are means over the batch, so that a weight between two of them means the same at every batch size.
@@ -23,6 +24,7 @@
 mod adam;
 mod adversary;
 mod augment;
+mod distil;
 mod focal;
 mod masked;
 mod motif;
@@ -33,6 +35,7 @@ mod sparsemax;
 pub use adam::{Adam, AdamRule};
 pub use adversary::{Adversary, Game};
 pub use augment::{Change, augment};
+pub use distil::{Decoupled, Seen, apart, cross_entropy, decoupled, soft};
 pub use focal::{Focal, FocalTerms, temporal};
 pub use masked::{Spans, masked_error};
 pub use motif::{Attention, Comparison, MotifDistance};
