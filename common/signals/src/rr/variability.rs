@@ -48,6 +48,19 @@ impl NormalIntervals {
                 first..self.ends.partition_point(|t| *t < to).max(first)
             })
             .collect();
+        self.variability_of(ranges, window)
+    }
+
+    /// Variability of each window of `window` seconds that begins at one of `starts`, seconds since the recording's start.
+    /// `None` for fewer than 10 intervals, as in [`NormalIntervals::variability`].
+    #[must_use]
+    pub fn variability_from(&self, starts: &[f64], window: f64) -> Vec<Option<Variability>> {
+        let until = |time: f64| self.ends.partition_point(|t| *t < time);
+        self.variability_of(starts.iter().map(|from| until(*from)..until(from + window)).collect(), window)
+    }
+
+    /// Variability of ranges of intervals, each from a window of `window` seconds.
+    fn variability_of(&self, ranges: Vec<Range<usize>>, window: f64) -> Vec<Option<Variability>> {
         let spectra = Spectrum::of(self, &ranges, window);
         let n = self.seconds.len();
         let values = Sums::of(self.seconds.iter().copied());
@@ -148,6 +161,7 @@ mod tests {
         let around = normal.variability(30, 300.0, View::Around);
         assert!((around[0].unwrap().coverage - 165.0 / 300.0).abs() < 0.01);
         assert!(around[29].is_none(), "600 s end at epoch 20");
+        assert_eq!(normal.variability_from(&[15.0, 4e4], 300.0), [around[5], None]);
         let past = normal.variability(30, 300.0, View::Past);
         assert!((past[0].unwrap().coverage - 0.1).abs() < 0.01);
         assert!((past[9].unwrap().coverage - 1.0).abs() < 0.01);
