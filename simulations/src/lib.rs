@@ -17,6 +17,7 @@
 //! * [`variants`] runs the same federation under several settings, what privacy or an encoding costs;
 //! * [`probe`] asks what is in an embedding, whose it is among others by [`regression`]; [`invariance`] what it costs to
 //!   prevent that;
+//! * [`lab`] studies representations and small models, without a federation;
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint
 //!   ([`model_file`]) on any folder;
 //! * [`pretrain`] makes the foundation that a federation starts from;
@@ -37,6 +38,7 @@ pub mod federate;
 pub mod federation;
 pub mod hub;
 pub mod invariance;
+pub mod lab;
 mod levelled;
 pub mod load;
 mod members;

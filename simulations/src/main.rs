@@ -11,11 +11,12 @@ use somnus_report::{Staging, Summary, device, markdown, output, table};
 use somnus_signals::{NightRules, sleep_accel, synthetic};
 use somnus_sim::cli::{
     BenchArgs, BenchCommand, Cli, Command, CompareArgs, EvaluateArgs, FoundationArgs, LoadArgs, PretrainArgs,
-    ProbeArgs, ResultsArgs, StageArgs, SynthArgs, WorldArgs,
+    ProbeArgs, ResultsArgs, RunArgs, StageArgs, SynthArgs, WorldArgs,
 };
 use somnus_sim::cohort::{People, in_folder};
 use somnus_sim::evaluate::evaluate as score;
 use somnus_sim::federate::Means;
+use somnus_sim::lab::{self, Lab};
 use somnus_sim::personal;
 use somnus_sim::poisoning;
 use somnus_sim::pretrain::{Loaded, Pretraining};
@@ -59,6 +60,9 @@ fn command(command: Command) -> anyhow::Result<()> {
             study(Scenario::demo(), None, &Report { out: &args.out, json: args.json }, args.seed, means)
         }
         Command::Run(args) => {
+            if let Some(lab) = Lab::load(&args.scenario)? {
+                return in_the_lab(&lab, &args);
+            }
             let scenario = Scenario::load(&args.scenario)?;
             let out = args.out.unwrap_or_else(|| PathBuf::from("runs").join(&scenario.name));
             let means = Means { transport: args.transport, jobs: args.jobs };
@@ -121,6 +125,15 @@ fn study(
         .with_context(|| format!("cannot write {}", release.display()))?;
     report.write(trained.summary)?;
     report.say(&format!("the release is in {}", release.display()))
+}
+
+fn in_the_lab(lab: &Lab, args: &RunArgs) -> anyhow::Result<()> {
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(lab.name()));
+    let report = Report { out: &out, json: args.json };
+    report.probe()?;
+    let means = lab::Means { jobs: args.jobs, progress: Progress::new };
+    let lab = lab.clone().with_seed(args.seed);
+    report.write(lab.run(args.data.as_deref(), &means)?)
 }
 
 fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
@@ -226,13 +239,16 @@ impl Report<'_> {
             writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&summary)?)?;
         }
         self.say(&table::run(&summary))?;
+        let page = self.out.join("report.html");
+        let also = match summary.clients.len() {
+            0 => " is written".into(),
+            some => format!(" and {some} client reports are in {}", self.out.join("clients").display()),
+        };
         self.say(&format!(
-            "{:.0} s, {:.0} MiB; {} and {} client reports are in {}",
+            "{:.0} s, {:.0} MiB; {}{also}",
             summary.seconds,
             summary.peak_rss_mib,
-            self.out.join("report.html").display(),
-            summary.clients.len(),
-            self.out.join("clients").display()
+            page.display()
         ))
     }
 

@@ -12,8 +12,8 @@ pub fn run(summary: &Summary) -> String {
     let mut out = format!("## {}\n\n", summary.name);
     let _ = writeln!(
         out,
-        "{} stages; seeds {}; {:.0} s.\n",
-        summary.staging.classes.join("/"),
+        "{}; seeds {}; {:.0} s.\n",
+        summary.subject(),
         list(summary.seeds.iter().map(u64::to_string)),
         summary.seconds
     );

@@ -162,6 +162,14 @@ impl Summary {
         !self.rows.is_empty() && (self.grids.is_empty() || self.rows.len() <= ROWS_BESIDE)
     }
 
+    /// What it is about, in a few words: the stages, or the task of a study without any.
+    pub(crate) fn subject(&self) -> String {
+        match self.staging.classes.as_slice() {
+            [] => self.task.clone(),
+            classes => format!("{} stages", classes.join("/")),
+        }
+    }
+
     /// An empty summary; fill in the rest.
     #[must_use]
     pub fn new(name: &str, task: &str, staging: Staging) -> Self {

@@ -61,7 +61,7 @@ pub fn leaks(leaks: &[Leak]) -> String {
 /// The table of a run with a heading, and a line on seeds and exclusions.
 #[must_use]
 pub fn run(summary: &Summary) -> String {
-    let mut out = format!("{}: {} stages\n\n", summary.name, summary.staging.classes.join("/"));
+    let mut out = format!("{}: {}\n\n", summary.name, summary.subject());
     for grid in &summary.grids {
         // The last column is for words.
         let lines: Vec<Vec<String>> =

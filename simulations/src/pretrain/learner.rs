@@ -13,7 +13,7 @@ use super::stage::Tensors;
 const CLIP: f32 = 5.0;
 
 /// Steps on named weights; the rate makes one cycle.
-pub(super) struct Learner {
+pub(crate) struct Learner {
     specs: Vec<Spec>,
     weights: Weights,
     adam: Adam,
@@ -27,7 +27,7 @@ pub(super) struct Learner {
 
 impl Learner {
     /// Weights from `stager` where it has them, others by chance.
-    pub(super) fn new(
+    pub(crate) fn new(
         specs: Vec<Spec>,
         stager: &Stager,
         device: DeviceKind,
@@ -38,21 +38,42 @@ impl Learner {
         let mut tensors = Weights::new(&specs, &mut rng, device).to_tensors();
         let known = stager.frozen().iter().filter(|(name, _)| specs.iter().any(|spec| spec.name == **name));
         tensors.extend(known.map(|(name, tensor)| (name.clone(), tensor.clone())));
-        let weights = Weights::from_tensors(&specs, &tensors, device)?;
+        Self::from(specs, &tensors, device, seed, (steps, peak))
+    }
+
+    /// Weights by chance.
+    pub(crate) fn fresh(
+        specs: Vec<Spec>,
+        device: DeviceKind,
+        seed: u64,
+        pace: (u32, f32),
+    ) -> Result<Self, ModelError> {
+        let tensors = Weights::new(&specs, &mut ChaCha8Rng::seed_from_u64(seed), device).to_tensors();
+        Self::from(specs, &tensors, device, seed, pace)
+    }
+
+    fn from(
+        specs: Vec<Spec>,
+        tensors: &Tensors,
+        device: DeviceKind,
+        seed: u64,
+        (steps, peak): (u32, f32),
+    ) -> Result<Self, ModelError> {
+        let weights = Weights::from_tensors(&specs, tensors, device)?;
         let rule = AdamRule { weight_decay: 0.01, clip: CLIP };
         Ok(Self { specs, weights, adam: Adam::new(rule), rule, device, seed, steps, peak, done: 0 })
     }
 
-    pub(super) fn weights(&self) -> &Weights {
+    pub(crate) fn weights(&self) -> &Weights {
         &self.weights
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.done == self.steps
     }
 
     /// One step down a loss whose chance depends on the seed and the step's number alone.
-    pub(super) fn step(
+    pub(crate) fn step(
         &mut self,
         loss: impl FnOnce(&Weights, &mut ChaCha8Rng) -> Tensor<1>,
     ) -> Result<f32, ModelError> {
@@ -72,13 +93,13 @@ impl Learner {
     }
 
     /// Weights and moments, all under `prefix`.
-    pub(super) fn to_tensors(&self, prefix: &str) -> Tensors {
+    pub(crate) fn to_tensors(&self, prefix: &str) -> Tensors {
         let all = self.weights.to_tensors().into_iter().chain(self.adam.to_tensors());
         all.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect()
     }
 
     /// Goes on after `done` steps.
-    pub(super) fn resume(&mut self, done: u32, prefix: &str, tensors: &Tensors) -> Result<(), ModelError> {
+    pub(crate) fn resume(&mut self, done: u32, prefix: &str, tensors: &Tensors) -> Result<(), ModelError> {
         let own = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)));
         let own: Tensors = own.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
         let weights = Weights::from_tensors(&self.specs, &own, self.device)?;
@@ -88,7 +109,7 @@ impl Learner {
     }
 
     /// Puts the encoders beside the network; what only served to train them is forgotten.
-    pub(super) fn give_to(&self, mut stager: Stager) -> Result<Stager, ModelError> {
+    pub(crate) fn give_to(&self, mut stager: Stager) -> Result<Stager, ModelError> {
         let mut tensors = self.weights.to_tensors();
         tensors.retain(|name, _| name.starts_with("encoder."));
         stager.add_frozen(tensors)?;

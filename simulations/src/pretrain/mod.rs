@@ -13,15 +13,15 @@ mod beats;
 mod config;
 mod drill;
 mod focal;
-mod learner;
+pub(crate) mod learner;
 mod nights;
 mod page;
 mod record;
-mod relcon;
+pub(crate) mod relcon;
 mod sets;
 mod stage;
 mod state;
-mod windows;
+pub(crate) mod windows;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -55,7 +55,7 @@ const MOTIF: &str = "motif.";
 const ENCODER: &str = "wave.";
 
 /// The distance under way, then the encoder.
-pub(super) struct Ranking {
+pub(crate) struct Ranking {
     stage: Relcon,
     bank: Bank,
     wave: Wave,
@@ -65,7 +65,7 @@ pub(super) struct Ranking {
 }
 
 impl Ranking {
-    pub(super) fn new(
+    pub(crate) fn new(
         stage: &Relcon,
         bank: Bank,
         wave: Wave,
@@ -82,20 +82,55 @@ impl Ranking {
     }
 }
 
+/// What RelCon is made of, as published by default; to leave a part out is an ablation.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Parts {
+    /// See [`MotifDistance::revin`].
+    pub(crate) revin: bool,
+    /// The distance learns to see through changes; without them it rebuilds windows from themselves.
+    pub(crate) changes: bool,
+    /// Further windows of the anchor's own person are ranked; otherwise as many of anybody.
+    pub(crate) own: bool,
+    /// How a distance is computed when it ranks.
+    pub(crate) attention: Attention,
+    /// Candidates are ranked by the learnt distance; otherwise by the squared one, moment by moment.
+    pub(crate) learnt: bool,
+}
+
+impl Parts {
+    /// As the reference ranks: with softmax, though it trains with sparsemax.
+    pub(crate) const PUBLISHED: Self =
+        Self { revin: true, changes: true, own: true, attention: Attention::Softmax, learnt: true };
+
+    pub(crate) fn motif(self) -> MotifDistance {
+        MotifDistance { revin: self.revin, ..MotifDistance::relcon() }
+    }
+}
+
 /// The mean squared error of windows rebuilt from changed copies of themselves, per number.
-fn rebuilding(bank: &Bank, batch: usize, weights: &Weights, rng: &mut ChaCha8Rng) -> Tensor<1> {
+pub(crate) fn rebuilding(
+    bank: &Bank,
+    batch: usize,
+    parts: Parts,
+    weights: &Weights,
+    rng: &mut ChaCha8Rng,
+) -> Tensor<1> {
     let people = bank.choose(batch, rng);
     let segments: Vec<Vec<f32>> = people.iter().map(|person| bank.draw(*person, rng).remove(0)).collect();
-    let changed: Vec<Vec<f32>> = segments.iter().map(|segment| augment(segment, CHANNELS, rng)).collect();
+    let changed: Vec<Vec<f32>> = match parts.changes {
+        true => segments.iter().map(|segment| augment(segment, CHANNELS, rng)).collect(),
+        false => segments.clone(),
+    };
     let numbers = segments[0].len() as f32;
     let [segments, changed] = [&segments, &changed].map(|w| windows(w, CHANNELS, weights.device()));
-    MotifDistance::relcon().training_loss(weights, segments, changed, rng) / numbers
+    parts.motif().training_loss(weights, segments, changed, rng) / numbers
 }
 
 /// The relative contrastive loss, per candidate.
-fn ranking(
+pub(crate) fn ranking(
     bank: &Bank,
     stage: &Relcon,
+    parts: Parts,
     wave: &Wave,
     motif: &Weights,
     weights: &Weights,
@@ -103,18 +138,40 @@ fn ranking(
 ) -> Tensor<1> {
     let (batch, own) = (stage.batch, stage.candidates);
     let people = bank.choose(batch, rng);
-    let mut draw = |person: &usize| bank.draw(*person, rng).remove(0);
-    let anchors: Vec<Vec<f32>> = people.iter().map(&mut draw).collect();
-    let within: Vec<Vec<f32>> = people.iter().flat_map(|person| vec![person; own]).map(draw).collect();
+    let anchors: Vec<Vec<f32>> = people.iter().map(|person| bank.draw(*person, rng).remove(0)).collect();
+    let within: Vec<usize> = match parts.own {
+        true => people.iter().flat_map(|person| vec![*person; own]).collect(),
+        false => bank.choose(batch * own, rng),
+    };
+    let within: Vec<Vec<f32>> = within.iter().map(|person| bank.draw(*person, rng).remove(0)).collect();
     let [anchors, within] = [&anchors, &within].map(|w| windows(w, CHANNELS, weights.device()));
-    // As the reference ranks: with softmax, though it trains with sparsemax.
-    let distances = MotifDistance::relcon().table(motif, anchors.clone(), within.clone(), Attention::Softmax);
+    let distances = match parts.learnt {
+        true => parts.motif().table(motif, anchors.clone(), within.clone(), parts.attention),
+        false => squared(anchors.clone(), within.clone()),
+    };
     let all = wave.embed(weights, Tensor::cat(vec![anchors, within], 1));
     let width = wave.embedding;
     let anchors = all.clone().slice([0..batch, 0..width]);
     let within = all.slice([batch..batch * (1 + own), 0..width]).reshape([batch, own, width]);
     let loss = RelativeLoss { temperature: stage.temperature }.loss(anchors, within, distances);
     loss / (batch - 1 + own) as f32
+}
+
+/// The table of [`MotifDistance::table`] with squared differences, moment by moment.
+fn squared(anchors: Tensor<3>, within: Tensor<3>) -> Tensor<2> {
+    let (anchors, within) = (anchors.inner(), within.inner());
+    let [channels, batch, len] = anchors.dims();
+    let own = within.dims()[1] / batch;
+    let within = within.reshape([channels, batch, own, len]);
+    let others = (1..batch).map(|by| {
+        let (head, tail) = (anchors.clone().narrow(1, 0, by), anchors.clone().narrow(1, by, batch - by));
+        Tensor::cat(vec![tail, head], 1)
+    });
+    let own = (0..own).map(|j| within.clone().narrow(2, j, 1).reshape([channels, batch, len]));
+    let row = |candidates: Tensor<3>| {
+        (anchors.clone() - candidates).square().sum_dim(2).sum_dim(0).reshape([1, batch])
+    };
+    Tensor::cat(others.chain(own).map(row).collect(), 0)
 }
 
 impl Work for Ranking {
@@ -125,9 +182,13 @@ impl Work for Ranking {
     fn step(&mut self) -> Result<Option<f32>, ModelError> {
         let Self { stage, bank, wave, motif, encoder, .. } = self;
         if !motif.is_done() {
-            return motif.step(|weights, rng| rebuilding(bank, stage.batch, weights, rng)).map(Some);
+            return motif
+                .step(|weights, rng| rebuilding(bank, stage.batch, Parts::PUBLISHED, weights, rng))
+                .map(Some);
         }
-        encoder.step(|weights, rng| ranking(bank, stage, wave, motif.weights(), weights, rng)).map(Some)
+        encoder
+            .step(|weights, rng| ranking(bank, stage, Parts::PUBLISHED, wave, motif.weights(), weights, rng))
+            .map(Some)
     }
 
     fn to_tensors(&self) -> Tensors {

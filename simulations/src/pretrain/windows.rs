@@ -5,32 +5,32 @@ use std::path::Path;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use somnus_signals::{DataError, PersonId, Segment, Stream, StreamKind, e4, wfdb, wisdm};
+use somnus_signals::{DataError, PersonId, Recording, Segment, Stream, StreamKind, e4, wfdb, wisdm};
 
 use super::sets::PublicSet;
 
 /// One signal at a whole rate, `[T, channels]`.
 #[derive(Clone, Debug)]
-pub(super) struct Track {
-    pub(super) channels: usize,
+pub(crate) struct Track {
+    pub(crate) channels: usize,
     /// Samples per second.
-    pub(super) rate: usize,
-    pub(super) samples: Vec<f32>,
+    pub(crate) rate: usize,
+    pub(crate) samples: Vec<f32>,
 }
 
 /// Signals of the same time, side by side.
-pub(super) type Run = Vec<Track>;
+pub(crate) type Run = Vec<Track>;
 
 /// Runs by person; every person has one, and every run is at least as long as what is drawn from it.
 #[derive(Debug)]
-pub(super) struct Bank {
+pub(crate) struct Bank {
     people: Vec<Vec<Run>>,
     seconds: f64,
 }
 
 impl Bank {
     /// Windows of `seconds` from these runs; those that are shorter are left out. `None` when nothing is left.
-    pub(super) fn new(people: impl IntoIterator<Item = Vec<Run>>, seconds: f64) -> Option<Self> {
+    pub(crate) fn new(people: impl IntoIterator<Item = Vec<Run>>, seconds: f64) -> Option<Self> {
         let keep = |mut runs: Vec<Run>| {
             runs.retain(|run| !run.is_empty() && run.iter().all(|track| track.seconds() >= seconds));
             (!runs.is_empty()).then_some(runs)
@@ -39,12 +39,12 @@ impl Bank {
         (!people.is_empty()).then_some(Self { people, seconds })
     }
 
-    pub(super) fn people(&self) -> usize {
+    pub(crate) fn people(&self) -> usize {
         self.people.len()
     }
 
     /// As many different people as there are, then some again.
-    pub(super) fn choose(&self, count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    pub(crate) fn choose(&self, count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
         let mut chosen = Vec::with_capacity(count);
         while chosen.len() < count {
             let wanted = (count - chosen.len()).min(self.people());
@@ -54,7 +54,7 @@ impl Bank {
     }
 
     /// A random window of a person, one `[T, channels]` for each of the tracks.
-    pub(super) fn draw(&self, person: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
+    pub(crate) fn draw(&self, person: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
         let runs = &self.people[person];
         let run = &runs[rng.random_range(0..runs.len())];
         let last = run.iter().map(Track::seconds).fold(f64::INFINITY, f64::min) - self.seconds;
@@ -64,11 +64,11 @@ impl Bank {
 }
 
 impl Track {
-    fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         (self.samples.len() / self.channels) as f64 / self.rate as f64
     }
 
-    fn window(&self, from: f64, seconds: f64) -> Vec<f32> {
+    pub(crate) fn window(&self, from: f64, seconds: f64) -> Vec<f32> {
         let len = (seconds * self.rate as f64).round() as usize;
         let all = self.samples.len() / self.channels;
         let first = ((from * self.rate as f64) as usize).min(all - len);
@@ -77,7 +77,7 @@ impl Track {
 }
 
 /// A window to mean 0 and variance 1, so that changes of a fixed size mean the same everywhere.
-pub(super) fn standardised(window: &[f32]) -> Vec<f32> {
+pub(crate) fn standardised(window: &[f32]) -> Vec<f32> {
     let n = window.len().max(1) as f32;
     let mean = window.iter().sum::<f32>() / n;
     let spread = (window.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / n).sqrt().max(1e-6);
@@ -85,7 +85,7 @@ pub(super) fn standardised(window: &[f32]) -> Vec<f32> {
 }
 
 /// Wrist accelerations at `rate`, person by person.
-pub(super) fn accelerations(
+pub(crate) fn accelerations(
     root: &Path,
     sets: &[PublicSet],
     rate: usize,
@@ -117,20 +117,24 @@ pub(super) fn accelerations(
 }
 
 /// Acceleration and pulse wave of the same time at their rates, person by person.
-pub(super) fn pairs(root: &Path, accel: usize, ppg: usize) -> Result<Vec<Vec<Run>>, DataError> {
+pub(crate) fn pairs(root: &Path, accel: usize, ppg: usize) -> Result<Vec<Vec<Run>>, DataError> {
     let mut people = Vec::new();
     for recording in e4::load(&PublicSet::StressPredict.path(root))? {
-        let of = |kind, rate| recording.streams.get(&kind).map(|stream| tracks(stream, rate));
-        if let (Some(movement), Some(pulse)) = (of(StreamKind::Accel, accel), of(StreamKind::Ppg, ppg)) {
-            let both = |m: &(f64, Track)| pulse.iter().map(|p| together(m, p)).collect::<Vec<_>>();
-            people.push(movement.iter().flat_map(both).flatten().collect());
-        }
+        people.extend(pairs_of(&recording, accel, ppg));
     }
     Ok(people)
 }
 
+/// The same of one recording; `None` where a signal is missing.
+pub(crate) fn pairs_of(recording: &Recording, accel: usize, ppg: usize) -> Option<Vec<Run>> {
+    let of = |kind, rate| recording.streams.get(&kind).map(|stream| tracks(stream, rate));
+    let (movement, pulse) = (of(StreamKind::Accel, accel)?, of(StreamKind::Ppg, ppg)?);
+    let both = |m: &(f64, Track)| pulse.iter().map(|p| together(m, p)).collect::<Vec<_>>();
+    Some(movement.iter().flat_map(both).flatten().collect())
+}
+
 /// Every lead of every electrocardiogram at `rate`, record by record.
-pub(super) fn electrocardiograms(root: &Path, rate: usize) -> Result<Vec<Vec<Run>>, DataError> {
+pub(crate) fn electrocardiograms(root: &Path, rate: usize) -> Result<Vec<Vec<Run>>, DataError> {
     let folder = PublicSet::Mitdb.path(root);
     let mut people = Vec::new();
     for name in wfdb::records(&folder)? {
@@ -142,7 +146,7 @@ pub(super) fn electrocardiograms(root: &Path, rate: usize) -> Result<Vec<Vec<Run
 }
 
 /// The gap-free runs of a stream at `rate`, each with its start.
-fn tracks(stream: &Stream, rate: usize) -> Vec<(f64, Track)> {
+pub(crate) fn tracks(stream: &Stream, rate: usize) -> Vec<(f64, Track)> {
     let channels = stream.kind().channels();
     let at_rate = |segment: Segment| match (segment.rate - rate as f64).abs() < 1e-6 * segment.rate {
         true => segment,
@@ -177,11 +181,11 @@ fn together((a_start, a): &(f64, Track), (b_start, b): &(f64, Track)) -> Option<
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use super::*;
 
     /// People who swing each at a speed of their own, in as many tracks as there are `(channels, rate)`.
-    pub(in super::super) fn swingers(people: usize, kinds: &[(usize, usize)], seconds: f64) -> Bank {
+    pub(crate) fn swingers(people: usize, kinds: &[(usize, usize)], seconds: f64) -> Bank {
         let run = |person: usize| {
             let speed = 3.0 + person as f32;
             let track = |(channels, rate): &(usize, usize)| {

@@ -147,6 +147,16 @@ impl Wave {
         linear(weights, &self.name("head"), mean_over_time(h))
     }
 
+    /// Embeddings of windows in host memory, each `[window, C]`: `[windows, embedding]`, without autodiff.
+    pub fn embed_windows<W: AsRef<[f32]>>(&self, weights: &Weights, all: &[W]) -> Vec<f32> {
+        let weights = weights.frozen();
+        let rows = |batch: &[W]| {
+            let x = windows(batch, self.stream.channels(), weights.device());
+            Host::of(self.embed(&weights, x)).values().to_vec()
+        };
+        all.chunks(BATCH).flat_map(rows).collect()
+    }
+
     /// A feature of `embedding` numbers for each epoch of a night: the mean over its windows.
     ///
     /// `samples` are the night's `[epochs * 30 * rate, C]` without autodiff; what is left behind the last whole epoch is

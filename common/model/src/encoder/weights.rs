@@ -141,6 +141,19 @@ impl Weights {
         Self { leaves, device: self.device.clone().inner() }
     }
 
+    /// Moves each weight towards that of the same name in `online`: `memory` of it stays (a momentum branch, He et al.
+    /// 2020). No gradient passes.
+    ///
+    /// # Panics
+    /// When `online` lacks one of these weights or has it in another shape.
+    pub fn follow(&mut self, online: &Self, memory: f32) {
+        for (name, leaf) in &mut self.leaves {
+            let own = leaf.value.clone().inner();
+            let moved = own * memory + online.leaf(name).value.clone().inner() * (1.0 - memory);
+            leaf.value = if leaf.value.is_autodiff() { moved.autodiff() } else { moved };
+        }
+    }
+
     /// Adds another network's weights, so that one optimiser moves both.
     ///
     /// # Panics

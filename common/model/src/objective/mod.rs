@@ -13,6 +13,7 @@
 //! | `augment` | eight random changes of an accelerometer's window (RelCon, table of its appendix) |
 //! | `motif`, `sparsemax` | RelCon's learnt distance: one window rebuilt from another's motifs |
 //! | `relative` | RelCon's loss: candidates ranked by that distance |
+//! | `contrast` | InfoNCE, NT-Xent, and KoLeo beside them |
 //! | `focal` | FOCAL: shared and private halves of two modalities |
 //! | `adversary` | subjects that cannot be told apart |
 //! | `masked` | hidden spans rebuilt from what is around them |
@@ -24,6 +25,7 @@
 mod adam;
 mod adversary;
 mod augment;
+mod contrast;
 mod distil;
 mod focal;
 mod masked;
@@ -35,6 +37,7 @@ mod sparsemax;
 pub use adam::{Adam, AdamRule};
 pub use adversary::{Adversary, Game};
 pub use augment::{Change, augment};
+pub use contrast::{info_nce, koleo, nt_xent, symmetric_info_nce};
 pub use distil::{Decoupled, Seen, apart, cross_entropy, decoupled, soft};
 pub use focal::{Focal, FocalTerms, temporal};
 pub use masked::{Spans, masked_error};

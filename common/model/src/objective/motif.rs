@@ -42,6 +42,9 @@ pub struct MotifDistance {
     pub width: usize,
     /// Residual blocks with dilations 1, 2, 4, ..
     pub blocks: usize,
+    /// Whether both windows are brought to the candidate's level and scale first (reversible instance norm, Kim et al.
+    /// 2022), as published; without it the network is shown them as they are.
+    pub revin: bool,
 }
 
 /// A candidate's attempt at an anchor.
@@ -57,7 +60,7 @@ pub struct Comparison {
 impl MotifDistance {
     /// The published size: 58,617 weights, sees 57 samples.
     pub fn relcon() -> Self {
-        Self { channels: 3, width: 64, blocks: 2 }
+        Self { channels: 3, width: 64, blocks: 2, revin: true }
     }
 
     /// Its weights, by their PyTorch names.
@@ -146,8 +149,14 @@ impl MotifDistance {
     ) -> Comparison {
         let [channels, batch, len] = anchor.dims();
         // Reversible instance norm by the candidate's statistics: a match must agree in level and scale too.
-        let mean = candidate.clone().inner().mean_dim(2);
-        let spread = ((candidate.clone().inner() - mean.clone()).square().mean_dim(2) + EPSILON).sqrt();
+        let (mean, spread) = if self.revin {
+            let mean = candidate.clone().inner().mean_dim(2);
+            let variance = (candidate.clone().inner() - mean.clone()).square().mean_dim(2);
+            (mean, (variance + EPSILON).sqrt())
+        } else {
+            let zero = Tensor::zeros([channels, batch, 1], &candidate.device().inner());
+            (zero.clone(), zero + 1.0)
+        };
         let gain = column(weights.get("revin.affine_weight"));
         let shift = column(weights.get("revin.affine_bias"));
         let norm = |x: Tensor<3>| (x - mean.clone()) / spread.clone() * gain.clone() + shift.clone();
@@ -206,7 +215,7 @@ mod tests {
     use crate::matrix::Host;
     use crate::objective::{Adam, AdamRule, augment};
 
-    const TINY: MotifDistance = MotifDistance { channels: 2, width: 8, blocks: 1 };
+    const TINY: MotifDistance = MotifDistance { channels: 2, width: 8, blocks: 1, revin: true };
 
     fn fresh() -> Weights {
         Weights::new(&TINY.specs(), &mut ChaCha8Rng::seed_from_u64(1), DeviceKind::Flex)
@@ -245,6 +254,29 @@ mod tests {
                 assert!((row[i] - expected).abs() < 1e-4 * expected, "anchor {i}, row {r}");
             }
         }
+    }
+
+    #[test]
+    fn level_and_scale_of_the_candidate_matter_less_with_its_norm() {
+        let weights = fresh();
+        let windows_of = |gain: f32| {
+            let mut rng = ChaCha8Rng::seed_from_u64(5);
+            let waves: Vec<Vec<f32>> =
+                waves(6, &mut rng).iter().map(|w| w.iter().map(|v| gain * v + gain).collect()).collect();
+            windows(&waves, 2, weights.device())
+        };
+        // Both windows at another gain: the same comparison in other units, if the norm is there.
+        let error = |revin: bool, gain: f32| {
+            let net = MotifDistance { revin, ..TINY };
+            let (anchor, candidate) = (windows_of(gain), windows_of(gain).flip([1]));
+            let found = net.compare(&weights, anchor, candidate, Attention::Softmax).distance;
+            Host::of(found / (gain * gain)).values().to_vec()
+        };
+        let apart = |revin| {
+            let pairs = error(revin, 1.0).into_iter().zip(error(revin, 30.0));
+            pairs.map(|(a, b)| (a - b).abs() / a).fold(0.0, f32::max)
+        };
+        assert!(apart(true) < 1e-3 && apart(false) > 0.1, "{} {}", apart(true), apart(false));
     }
 
     #[test]

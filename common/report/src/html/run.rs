@@ -51,7 +51,9 @@ fn header(summary: &Summary) -> Markup {
         p.eyebrow { "Somnus · report of a run" }
         h1 { (summary.name) }
         p.lead {
-            "Sleep staging in " (summary.staging.len()) " classes: " (summary.staging.classes.join(", ")) "."
+            @if summary.staging.classes.is_empty() { (summary.task) "." } @else {
+                "Sleep staging in " (summary.staging.len()) " classes: " (summary.staging.classes.join(", ")) "."
+            }
         }
         div.tiles {
             @if let Some(row) = headline {
@@ -67,7 +69,7 @@ fn header(summary: &Summary) -> Markup {
             }
             (tile("Time", &seconds(summary.seconds), &about_time(summary)))
         }
-        p.about { (about_kappa(&summary.staging)) }
+        @if !summary.staging.classes.is_empty() { p.about { (about_kappa(&summary.staging)) } }
     }
 }
 

@@ -15,7 +15,7 @@ fn check(golden: &Golden) {
     let first = &params["q_func.layer0.dilated_conv.weight"].shape;
     let blocks =
         (0..).take_while(|i| params.contains_key(&format!("q_func.layers.{i}.bottle.weight"))).count();
-    let net = MotifDistance { channels: first[1], width: first[0], blocks };
+    let net = MotifDistance { channels: first[1], width: first[0], blocks, revin: true };
     let weights = Weights::from_tensors(&net.specs(), &params, DeviceKind::Flex).unwrap();
     assert_eq!(weights.to_tensors(), params, "{}: other weights", golden.file);
 
