@@ -7,6 +7,7 @@
 
 mod crew;
 mod motifs;
+mod pulse;
 
 use std::path::{Path, PathBuf};
 

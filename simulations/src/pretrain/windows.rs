@@ -166,7 +166,7 @@ pub(crate) fn tracks(stream: &Stream, rate: usize) -> Vec<(f64, Track)> {
 }
 
 /// The time that two tracks share; `None` if there is none.
-fn together((a_start, a): &(f64, Track), (b_start, b): &(f64, Track)) -> Option<Run> {
+pub(crate) fn together((a_start, a): &(f64, Track), (b_start, b): &(f64, Track)) -> Option<Run> {
     let from = a_start.max(*b_start);
     let until = (a_start + a.seconds()).min(b_start + b.seconds());
     let part = |start: f64, track: &Track| {
