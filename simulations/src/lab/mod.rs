@@ -6,11 +6,14 @@
 //! Everybody is judged on people nobody trained on, and every number has its spread over seeds.
 
 mod crew;
+mod heart_rate;
 mod motifs;
 mod pulse;
+mod size_law;
 
 use std::path::{Path, PathBuf};
 
+pub use heart_rate::{HeartRate, Shape};
 pub use motifs::Motifs;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +30,8 @@ use crate::scenario::ScenarioError;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "study", rename_all = "kebab-case")]
 pub enum Lab {
+    /// How small may a network be that reads the heart rate, and what does a teacher add?
+    HeartRate(HeartRate),
     /// Is the learnt motif distance worth its name?
     Motifs(Motifs),
 }
@@ -155,12 +160,14 @@ impl Lab {
 
     fn study(&self) -> &dyn Study {
         match self {
+            Self::HeartRate(study) => study,
             Self::Motifs(study) => study,
         }
     }
 
     fn study_mut(&mut self) -> &mut dyn Study {
         match self {
+            Self::HeartRate(study) => study,
             Self::Motifs(study) => study,
         }
     }
@@ -183,7 +190,7 @@ mod tests {
     #[test]
     fn every_shipped_study_loads_and_mistakes_name_line_or_key() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/sim");
-        for name in ["motifs", "motifs-smoke"] {
+        for name in ["heart-rate", "heart-rate-smoke", "motifs", "motifs-smoke"] {
             let lab =
                 Lab::load(&folder.join(format!("{name}.toml"))).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(lab.unwrap().name(), name);

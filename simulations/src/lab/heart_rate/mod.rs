@@ -1,0 +1,342 @@
+//! How small may a network be that reads the heart rate from a pulse wave, and what does a teacher add?
+//!
+//! After "Towards Characterizing Knowledge Distillation of PPG Heart Rate Estimation Models" (arXiv 2511.18829): the heart rate of
+//! half a minute as one of 180 classes, a big teacher, and students of all sizes, each from scratch and by every [`Strategy`]
+//! with the same first weights and the same batches. All are read on people whom neither teacher nor student has met.
+//!
+//! `net` is a network and what it says, `data` are the waves, `train` makes the one know the other, `table` shows it.
+
+mod data;
+mod net;
+mod table;
+mod train;
+
+use std::path::Path;
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use somnus_model::DeviceKind;
+use somnus_model::distil::Strategy;
+use somnus_model::encoder::Weights;
+use somnus_report::Summary;
+
+use self::data::{Split, Waves};
+use self::net::{BATCH, Net, SECONDS};
+use self::train::{Pace, Score, Teacher, train};
+use super::{LabError, Means, Study, crew, within};
+use crate::progress::Progress;
+
+pub use self::net::Shape;
+
+/// Windows in a night of eight hours.
+const NIGHT: usize = 8 * 3600 / SECONDS;
+/// Batches that are timed; the median counts.
+const TIMED: usize = 9;
+/// Rates that the wristband's can be averaged to, and that a perceptron's input is averaged from, Hz.
+const RATES: [usize; 3] = [16, 32, 64];
+
+/// `study = "heart-rate"`, on `--data` with folders of an E4 wristband such as stress-predict.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeartRate {
+    /// Names the run. Default `heart-rate`.
+    pub name: String,
+    /// Each holds out other people and begins with other weights. Default 1, 2, 3.
+    pub seeds: Vec<u64>,
+    /// People held out. Default 10.
+    pub test_people: usize,
+    /// Samples of the wave per second, 16, 32 or 64. Default 32.
+    pub rate: usize,
+    /// Labels are normal distributions of this deviation, bpm: the wristband is about as sure of its heart rate. Default 2.
+    pub smooth: f64,
+    /// Copies of each training window, played faster or slower. Default 2.
+    pub copies: usize,
+    /// By how much at most, 1.3 for 30 %. Default 1.3.
+    pub stretch: f64,
+    /// The teacher's network.
+    pub teacher: Shape,
+    /// Its training steps. Default 900.
+    pub teacher_steps: u32,
+    /// Networks to be taught; the law of size is of those over the wave.
+    pub students: Vec<Shape>,
+    /// Ways to teach them. Default all four.
+    pub strategies: Vec<Strategy>,
+    /// A student's training steps. Default 400.
+    pub steps: u32,
+    /// Windows of a step. Default 32.
+    pub batch: usize,
+    /// Peak of the rate. Default .004.
+    pub learning_rate: f32,
+    /// The part of the steps over which the teacher is let in. Default .2.
+    pub warm_up: f32,
+}
+
+impl Default for HeartRate {
+    fn default() -> Self {
+        let wave = |widths: &[usize], embedding| Shape::Wave { widths: widths.to_vec(), embedding };
+        Self {
+            name: "heart-rate".into(),
+            seeds: vec![1, 2, 3],
+            test_people: 10,
+            rate: 32,
+            smooth: 2.0,
+            copies: 2,
+            stretch: 1.3,
+            teacher: wave(&[32, 64, 128, 256], 64),
+            teacher_steps: 900,
+            students: vec![
+                wave(&[4, 4], 4),
+                wave(&[4, 8, 8], 16),
+                wave(&[8, 16, 16], 32),
+                wave(&[8, 16, 32, 64], 64),
+                wave(&[16, 32, 64, 128], 64),
+                wave(&[16, 32, 64, 128, 320], 64),
+                Shape::Mlp { hidden: vec![128, 64] },
+            ],
+            strategies: Strategy::ALL.to_vec(),
+            steps: 400,
+            batch: 32,
+            learning_rate: 4e-3,
+            warm_up: 0.2,
+        }
+    }
+}
+
+/// A teacher and the people it was kept from.
+struct School {
+    seed: u64,
+    split: Split,
+    teacher: Teacher,
+    teacher_score: Score,
+}
+
+/// What comes of one student of one school: from scratch, then by each strategy.
+type Scores = Vec<Score>;
+
+impl Study for HeartRate {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn seeds(&self) -> &[u64] {
+        &self.seeds
+    }
+
+    fn seeds_mut(&mut self) -> &mut [u64] {
+        &mut self.seeds
+    }
+
+    fn subject(&self) -> &'static str {
+        "heart rate from a pulse wave"
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let refuse = |key: &str, why: String| Err((key.to_owned(), why));
+        if !RATES.contains(&self.rate) {
+            return refuse("rate", format!("{} is not 16, 32 or 64", self.rate));
+        }
+        if self.students.is_empty() || self.students.len() > 20 {
+            return refuse("students", format!("{} of them, not 1 to 20", self.students.len()));
+        }
+        within(&[
+            ("test_people", self.test_people as f64, 1.0, 1e4),
+            ("smooth", self.smooth, 0.25, 20.0),
+            ("copies", self.copies as f64, 0.0, 20.0),
+            ("stretch", self.stretch, 1.0, 2.0),
+            ("teacher_steps", f64::from(self.teacher_steps), 1.0, 1e6),
+            ("steps", f64::from(self.steps), 1.0, 1e6),
+            ("batch", self.batch as f64, 1.0, 4096.0),
+            ("learning_rate", f64::from(self.learning_rate), 1e-6, 1.0),
+            ("warm_up", f64::from(self.warm_up), 0.0, 1.0),
+        ])?;
+        for strategy in &self.strategies {
+            if let Err(error) = strategy.check("strategies") {
+                return refuse("strategies", error.to_string());
+            }
+        }
+        let shapes = self.students.iter().map(|shape| ("students", shape));
+        for (key, shape) in shapes.chain([("teacher", &self.teacher)]) {
+            Net::new(shape, self.rate).map_err(|(part, why)| (format!("{key}.{part}"), why))?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, data: Option<&Path>, means: &Means, summary: &mut Summary) -> Result<(), LabError> {
+        let dir = data.ok_or(LabError::NoData("stress-predict"))?;
+        let waves = Waves::load(dir, self.rate, self.stretch, self.copies)?;
+        // Two to learn from: with one, a class is a person.
+        if waves.people() < self.test_people + 2 {
+            let why = format!(
+                "{} people have a heart rate; {} to read and 2 to learn from are needed",
+                waves.people(),
+                self.test_people
+            );
+            return Err(LabError::TooFew { path: dir.to_owned(), why });
+        }
+        let trainings = self.students.len() * (1 + self.strategies.len());
+        let steps = u64::from(self.teacher_steps) + trainings as u64 * u64::from(self.steps);
+        let progress = (means.progress)(steps * self.seeds.len() as u64);
+        let schools = crew::all(means.jobs, &self.seeds, |seed| self.school(&waves, *seed, &progress))?;
+
+        // The largest first: a thread that is left with one at the end is waited for.
+        let mut jobs: Vec<(usize, usize)> = (0..self.students.len())
+            .flat_map(|student| (0..schools.len()).map(move |school| (student, school)))
+            .collect();
+        jobs.sort_by_key(|(student, _)| std::cmp::Reverse(self.net(&self.students[*student]).weights()));
+        let scores = crew::all(means.jobs, &jobs, |(student, school)| {
+            self.learn(&self.students[*student], &schools[*school], &progress)
+        })?;
+        progress.finish();
+
+        let mut by_student = vec![Vec::new(); self.students.len()];
+        for ((student, _), scores) in jobs.iter().zip(scores) {
+            by_student[*student].push(scores);
+        }
+        summary.grids = table::grids(self, &schools, &by_student, &self.milliseconds(&schools[0].split));
+        summary.notes.push(format!(
+            "Of {} people {} are held out, others with each seed. Heart rates are those of the wristband itself, read 35 s later because \
+             they are averages over the past; against its own beats they are about 1.2 bpm off even in clean half minutes, \
+             and nothing that learns from them can be expected to be much better.",
+            waves.people(),
+            self.test_people
+        ));
+        Ok(())
+    }
+}
+
+impl HeartRate {
+    fn net(&self, shape: &Shape) -> Net {
+        Net::new(shape, self.rate).unwrap_or_else(|(key, why)| unreachable!("checked before: {key}: {why}"))
+    }
+
+    fn pace(&self, steps: u32) -> Pace {
+        let Self { batch, learning_rate, smooth, warm_up, .. } = *self;
+        Pace { steps, batch, learning_rate, smooth, warm_up }
+    }
+
+    fn school(&self, waves: &Waves, seed: u64, progress: &Progress) -> Result<School, LabError> {
+        let split = waves.split(self.test_people, seed);
+        let net = self.net(&self.teacher);
+        let weights = train(&net, &split.train, None, self.pace(self.teacher_steps), seed, progress)?;
+        let teacher_score = Score::of(&net, &weights, &split.test);
+        Ok(School { seed, teacher: Teacher::of(&net, &weights, &split.train), teacher_score, split })
+    }
+
+    fn learn(&self, shape: &Shape, school: &School, progress: &Progress) -> Result<Scores, LabError> {
+        let net = self.net(shape);
+        let School { seed, split, teacher, .. } = school;
+        let ways = std::iter::once(None).chain(self.strategies.iter().map(|way| Some((way, teacher))));
+        ways.map(|taught| {
+            let weights = train(&net, &split.train, taught, self.pace(self.steps), *seed, progress)?;
+            Ok(Score::of(&net, &weights, &split.test))
+        })
+        .collect()
+    }
+
+    /// What each student takes for a night on one core; weights make no difference to it.
+    fn milliseconds(&self, split: &Split) -> Vec<f64> {
+        let batch: Vec<&[f32]> = split.test.samples.iter().cycle().take(BATCH).map(Vec::as_slice).collect();
+        let of = |shape: &Shape| {
+            let net = self.net(shape);
+            let weights = Weights::new(&net.specs(), &mut ChaCha8Rng::seed_from_u64(0), DeviceKind::Flex);
+            let mut times: Vec<f64> = (0..TIMED)
+                .map(|_| {
+                    let start = Instant::now();
+                    net.see_all(&weights, &batch);
+                    start.elapsed().as_secs_f64()
+                })
+                .collect();
+            times.sort_by(f64::total_cmp);
+            1e3 * times[TIMED / 2] * NIGHT as f64 / BATCH as f64
+        };
+        self.students.iter().map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::Lab;
+    use crate::lab::pulse::testing::write_pulse;
+
+    fn tiny() -> HeartRate {
+        let wave = |widths: &[usize]| Shape::Wave { widths: widths.to_vec(), embedding: 8 };
+        HeartRate {
+            test_people: 2,
+            rate: 16,
+            copies: 1,
+            teacher: wave(&[8, 8]),
+            teacher_steps: 12,
+            students: vec![
+                wave(&[4]),
+                wave(&[4, 4]),
+                wave(&[4, 8]),
+                wave(&[8, 8]),
+                Shape::Mlp { hidden: vec![8] },
+            ],
+            steps: 6,
+            batch: 8,
+            ..HeartRate::default()
+        }
+    }
+
+    #[test]
+    fn every_student_is_read_from_scratch_and_taught_whoever_works_on_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for person in 0..5 {
+            write_pulse(&dir.path().join(format!("S{person}")), 55.0 + 12.0 * f64::from(person), 200);
+        }
+        let means = |jobs| Means { jobs, progress: |_| Progress::hidden() };
+        let [one, two] =
+            [1, 3].map(|jobs| Lab::HeartRate(tiny()).run(Some(dir.path()), &means(jobs)).unwrap());
+        let titles: Vec<&str> = one.grids.iter().map(|grid| grid.title.split(',').next().unwrap()).collect();
+        assert_eq!(titles.len(), 6, "{titles:?}");
+        let students = &one.grids[0];
+        assert_eq!((students.lines.len(), students.columns.len()), (5, 3 + 5));
+        for line in &students.lines {
+            assert!(line.cells[..3].iter().all(|cell| cell.mean.unwrap() > 0.0));
+            assert!(line.cells[3..].iter().all(|cell| cell.n == 3 && cell.sd.is_some()), "{line:?}");
+        }
+        // A rule has no trouble with clean waves.
+        let detector = &one.grids[4].lines[1];
+        assert!(
+            detector.cells[0].mean.unwrap() < 1.0 && detector.cells[3].mean.unwrap() > 99.0,
+            "{detector:?}"
+        );
+        // Times differ, errors do not.
+        assert_eq!(one.grids[1..], two.grids[1..]);
+        assert_eq!(students.lines[2].cells[3..], two.grids[0].lines[2].cells[3..]);
+    }
+
+    #[test]
+    fn too_few_people_and_no_folder_are_said() {
+        let dir = tempfile::tempdir().unwrap();
+        write_pulse(&dir.path().join("S1"), 70.0, 100);
+        let means = Means { jobs: 1, progress: |_| Progress::hidden() };
+        let run = |dir| Lab::HeartRate(tiny()).run(dir, &means).unwrap_err().to_string();
+        assert!(
+            run(Some(dir.path()))
+                .ends_with("1 people have a heart rate; 2 to read and 2 to learn from are needed")
+        );
+        assert!(run(None).contains("stress-predict"), "{}", run(None));
+    }
+
+    #[test]
+    fn absurd_values_name_their_key() {
+        for (text, key) in [
+            ("rate = 25", "`rate`: 25"),
+            ("students = []", "`students`: 0"),
+            ("smooth = 0.0", "`smooth`: 0"),
+            ("stretch = 3.0", "`stretch`: 3"),
+            ("teacher = { kind = 'wave', widths = [6], embedding = 4 }", "`teacher.widths`"),
+            ("students = [{ kind = 'mlp', hidden = [] }]", "`students.hidden`"),
+            ("strategies = [{ kind = 'soft', alpha = 2.0 }]", "alpha"),
+            ("strategy = 1", "strategies"),
+        ] {
+            let error = Lab::from_text(&format!("study = 'heart-rate'\n{text}\n")).unwrap_err().to_string();
+            assert!(error.contains(key), "{error:?} does not contain {key:?}");
+        }
+    }
+}
