@@ -1,6 +1,7 @@
 //! The simulator from outside: the program, parity of transports and threads, and the world against an oracle.
 
 mod cli;
+mod heart_rate;
 mod invariance;
 mod parity;
 mod personal;

@@ -2,13 +2,13 @@
 //!
 //! A teacher is a constant; gradients reach the student, and the matrix between their embeddings.
 
+use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, softmax};
-use burn::tensor::{Bool, Tensor};
 
 use crate::distil::Strategy;
 use crate::encoder::layers::EPSILON;
 use crate::encoder::{Spec, Start, Weights};
-use crate::objective::similarity::log_sum_exp;
+use crate::objective::decoupled::{decoupled, largest};
 
 /// The matrix from a student's embedding to its teacher's.
 const BRIDGE: &str = "distil.weight";
@@ -87,55 +87,6 @@ pub fn soft(student: Tensor<2>, teacher: Tensor<2>, temperature: f32) -> Tensor<
     (apart * softmax(teacher, 1)).sum() * (temperature * temperature / batch)
 }
 
-/// The two divergences that [`soft`] is made of: it is `target + (1 - p) others` row by row, with `p` the teacher's probability
-/// of the target, so that a sure teacher mutes the second.
-pub struct Decoupled {
-    /// `T² KL` of "the target or any other?".
-    pub target: Tensor<1>,
-    /// `T² KL` of "which of the others?".
-    pub others: Tensor<1>,
-}
-
-/// Decoupled distillation (Zhao et al. 2022), means over the batch; the target of a row is where `labels` is largest.
-#[must_use]
-pub fn decoupled(student: Tensor<2>, teacher: Tensor<2>, labels: Tensor<2>, temperature: f32) -> Decoupled {
-    let [batch, _] = student.dims();
-    let target = largest(labels);
-    let student = Parts::of(student / temperature, target.clone());
-    let teacher = Parts::of(teacher.inner() / temperature, target);
-    let size = temperature * temperature / batch as f32;
-    let sum = |t: &Tensor<2>, s: Tensor<2>| ((t.clone() - s) * t.clone().exp()).sum();
-    Decoupled {
-        target: sum(&teacher.target, student.target) * size + sum(&teacher.rest, student.rest) * size,
-        others: sum(&teacher.others, student.others) * size,
-    }
-}
-
-/// Logarithms of a posterior's parts.
-struct Parts {
-    /// Of the target, `[B, 1]`.
-    target: Tensor<2>,
-    /// Of all others together, `[B, 1]`: their sum and not one less the target's, so that a sure network loses no digits.
-    rest: Tensor<2>,
-    /// Of each other if it is not the target, `[B, K]`; the target's own place holds what no exponential sees.
-    others: Tensor<2>,
-}
-
-impl Parts {
-    fn of(logits: Tensor<2>, target: Tensor<2, Bool>) -> Self {
-        let logs = log_softmax(logits, 1);
-        let rest = log_sum_exp(logs.clone(), target.clone());
-        Self {
-            target: (logs.clone() * target.clone().float()).sum_dim(1),
-            rest: rest.clone(),
-            others: (logs - rest).mask_fill(target, NOWHERE),
-        }
-    }
-}
-
-/// The logarithm of a probability that is zero in an `f32`, and finite.
-const NOWHERE: f32 = -1e4;
-
 /// The squared distance between the embeddings per number of the teacher's, mean over the batch: both layer-normalised, the
 /// student's after `bridge` `[E teacher, E student]`.
 #[must_use]
@@ -151,19 +102,10 @@ fn normalised(rows: Tensor<2>) -> Tensor<2> {
     centred / (variance + EPSILON).sqrt()
 }
 
-/// Where a row is largest, once a row: the first of equals.
-fn largest(rows: Tensor<2>) -> Tensor<2, Bool> {
-    let rows = rows.inner();
-    let [_, columns] = rows.dims();
-    let at = rows.clone().argmax(1);
-    let places = Tensor::arange(0..columns as i64, &rows.device()).reshape([1, columns]);
-    places.expand(rows.dims()).equal(at.expand(rows.dims()))
-}
-
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use rand::{Rng, SeedableRng};
+    use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
@@ -199,28 +141,6 @@ mod tests {
     }
 
     #[test]
-    fn the_two_parts_make_the_whole() {
-        let device = Device::flex();
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        for case in 0..200 {
-            let target = case % CLASSES;
-            let temperature = rng.random_range(0.7..8.0);
-            let mut rows = || {
-                let values = (0..CLASSES).map(|_| rng.random_range(-6.0..6.0f32)).collect();
-                matrix(values, 1, CLASSES, &device)
-            };
-            let (student, teacher) = (rows(), rows());
-            let hot = (0..CLASSES).map(|class| f32::from(u8::from(class == target))).collect();
-            let hot = matrix(hot, 1, CLASSES, &device);
-            let parts = decoupled(student.clone(), teacher.clone(), hot, temperature);
-            let sure = Host::of(softmax(teacher.clone() / temperature, 1)).values()[target];
-            let sum = number(parts.target) + (1.0 - sure) * number(parts.others);
-            let whole = number(soft(student, teacher, temperature));
-            assert!((sum - whole).abs() < 1e-4 * (1.0 + whole), "{sum} {whole}");
-        }
-    }
-
-    #[test]
     fn who_is_like_the_teacher_loses_nothing() {
         let device = Device::flex();
         let z = matrix(numbers(ROWS * CLASSES, 1.0, 5.0), ROWS, CLASSES, &device);
@@ -235,20 +155,6 @@ mod tests {
         // Normalised: neither size nor level counts.
         assert!(number(apart(f.clone() * 3.0 + 7.0, f.clone(), same.clone())).abs() < 1e-4);
         assert!(number(apart(f.clone() * -1.0, f, same)) > 3.0);
-    }
-
-    #[test]
-    fn a_teacher_beyond_doubt_leaves_slopes_finite() {
-        let device = Device::flex().autodiff();
-        for size in [1.0, 100.0, 1e4] {
-            let z = numbers(ROWS * CLASSES, 1.0, size);
-            let student = matrix(z.iter().map(|v| -v).collect(), ROWS, CLASSES, &device).require_grad();
-            let teacher = matrix(z, ROWS, CLASSES, &device);
-            let parts = decoupled(student.clone(), teacher, labels(&device), 1.0);
-            let gradients = (parts.target + parts.others).backward();
-            let slope = student.grad(&gradients).unwrap();
-            assert!(slope.is_finite().all().into_scalar::<bool>(), "at {size}");
-        }
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! | `focal` | FOCAL: shared and private halves of two modalities |
 //! | `adversary` | subjects that cannot be told apart |
 //! | `masked` | hidden spans rebuilt from what is around them |
-//! | `distil` | a teacher's choice, doubts or embedding; see [`Strategy`](crate::distil::Strategy) |
+//! | `distil`, `decoupled` | a teacher's choice, doubts or embedding; see [`Strategy`](crate::distil::Strategy) |
 //! | `adam` | from gradients to steps, resumable |
 //!
 //! Losses are means over the batch, so that a weight between two of them means the same at every batch size.
@@ -26,6 +26,7 @@ mod adam;
 mod adversary;
 mod augment;
 mod contrast;
+mod decoupled;
 mod distil;
 mod focal;
 mod masked;
@@ -38,7 +39,8 @@ pub use adam::{Adam, AdamRule};
 pub use adversary::{Adversary, Game};
 pub use augment::{Change, augment};
 pub use contrast::{info_nce, koleo, nt_xent, symmetric_info_nce};
-pub use distil::{Decoupled, Seen, apart, cross_entropy, decoupled, soft};
+pub use decoupled::{Decoupled, decoupled};
+pub use distil::{Seen, apart, cross_entropy, soft};
 pub use focal::{Focal, FocalTerms, temporal};
 pub use masked::{Spans, masked_error};
 pub use motif::{Attention, Comparison, MotifDistance};
