@@ -19,7 +19,7 @@ fn the_heart_rate_study_runs_on_a_wristbands_recordings() {
     let lab = Lab::load(&root.join("configs/sim/heart-rate-smoke.toml")).unwrap().unwrap();
     let means = Means { jobs: 2, progress: |_| Progress::hidden() };
     let summary = lab.run(Some(&data), &means).unwrap();
-    assert_eq!((summary.seeds.len(), summary.grids.len()), (2, 6));
+    assert_eq!((summary.seeds.len(), summary.grids.len()), (2, 7));
     let others = &summary.grids[4];
     let error = |line: usize, column: usize| others.lines[line].cells[column].mean.unwrap();
     // People differ, and in clean half minutes the rule and the wristband agree.

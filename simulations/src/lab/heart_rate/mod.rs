@@ -198,7 +198,7 @@ mod tests {
         let [one, two] =
             [1, 3].map(|jobs| Lab::HeartRate(tiny()).run(Some(dir.path()), &means(jobs)).unwrap());
         let titles: Vec<&str> = one.grids.iter().map(|grid| grid.title.split(',').next().unwrap()).collect();
-        assert_eq!(titles.len(), 6, "{titles:?}");
+        assert_eq!(titles.len(), 7, "{titles:?}");
         let students = &one.grids[0];
         assert_eq!((students.lines.len(), students.columns.len()), (5, 3 + 5));
         for line in &students.lines {
@@ -211,6 +211,10 @@ mod tests {
             detector.cells[0].mean.unwrap() < 1.0 && detector.cells[3].mean.unwrap() > 99.0,
             "{detector:?}"
         );
+        for law in &one.grids[5..] {
+            let cells = law.lines.iter().flat_map(|line| &line.cells);
+            assert!(law.lines.len() == 5 && cells.clone().all(|cell| cell.n == 3), "{law:?}");
+        }
         // Times differ, errors do not.
         assert_eq!(one.grids[1..], two.grids[1..]);
         assert_eq!(students.lines[2].cells[3..], two.grids[0].lines[2].cells[3..]);

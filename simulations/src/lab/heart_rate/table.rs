@@ -74,7 +74,8 @@ pub(super) fn grids(
             lines(1, &|seed, way| seed[way].expectation.all - seed[0].expectation.all, &nothing),
         ),
         beside(study, schools),
-        law(study, &weights, scores),
+        law(study, &weights, scores, Form::Power),
+        law(study, &weights, scores, Form::Exponential),
     ]
 }
 
@@ -117,50 +118,39 @@ fn beside(study: &HeartRate, schools: &[School]) -> Grid {
     }
 }
 
-/// Both laws of size, fitted to all but the largest network over the wave, one fit for each seed.
-fn law(study: &HeartRate, weights: &[usize], scores: &[Vec<Scores>]) -> Grid {
+/// A law of size, fitted to all but the largest network over the wave, one fit for each seed.
+fn law(study: &HeartRate, weights: &[usize], scores: &[Vec<Scores>], form: Form) -> Grid {
     let mut order: Vec<usize> =
         (0..weights.len()).filter(|student| matches!(study.students[*student], Shape::Wave { .. })).collect();
     order.sort_by_key(|student| weights[*student]);
-    let largest = order.last().copied();
+    let largest = order.pop();
     let line = |(way, name): (usize, &str)| {
         let error = |student: usize, seed: usize| scores[student][seed][way].expectation.all;
-        let cell = |value: &dyn Fn(usize) -> Option<f64>| Spread::of((0..study.seeds.len()).map(value));
-        let fit = |form: Form, seed: usize| {
-            let smaller = &order[..order.len().saturating_sub(1)];
+        let fit = |seed: usize| {
             let points: Vec<(f64, f64)> =
-                smaller.iter().map(|student| (weights[*student] as f64, error(*student, seed))).collect();
+                order.iter().map(|student| (weights[*student] as f64, error(*student, seed))).collect();
             SizeLaw::fit(form, &points)
         };
-        let of = |form: Form| {
-            let foretold = |seed| Some(fit(form, seed)?.at(weights[largest?] as f64));
-            [
-                cell(&|seed| Some(fit(form, seed)?.floor)),
-                cell(&|seed| Some(fit(form, seed)?.shape)),
-                cell(&|seed| Some(fit(form, seed)?.off)),
-                cell(&foretold),
-            ]
-        };
-        let measured = cell(&|seed| Some(error(largest?, seed)));
-        let cells = [&[measured][..], &of(Form::Power), &of(Form::Exponential)].concat();
+        let cell = |value: &dyn Fn(usize) -> Option<f64>| Spread::of((0..study.seeds.len()).map(value));
+        let cells = vec![
+            cell(&|seed| Some(error(largest?, seed))),
+            cell(&|seed| Some(fit(seed)?.at(weights[largest?] as f64))),
+            cell(&|seed| Some(fit(seed)?.floor)),
+            cell(&|seed| Some(fit(seed)?.shape)),
+            cell(&|seed| Some(fit(seed)?.off)),
+        ];
         GridLine { name: name.to_owned(), cells }
     };
     let ways = std::iter::once("from scratch").chain(study.strategies.iter().map(|way| way.name()));
-    let columns = [
-        "measured at the largest, bpm",
-        "c + a N^-b: c, bpm",
-        "b",
-        "off by, bpm",
-        "foretold, bpm",
-        "c + a e^(-N/s): c, bpm",
-        "s, weights",
-        "off by, bpm",
-        "foretold, bpm",
-    ];
+    let (law, shape) = match form {
+        Form::Power => ("c + a N^-b", "b"),
+        Form::Exponential => ("c + a e^(-N/s)", "s, weights"),
+    };
     let size = largest.map_or_else(|| "none".to_owned(), |student| short(weights[student]));
+    let columns = ["measured, bpm", "foretold, bpm", "floor c, bpm", shape, "fit off by, bpm"];
     Grid {
         title: format!(
-            "Error as a law of the weights N, fitted without the largest network ({size}) and held against it"
+            "Error as {law} of N weights, fitted without the largest network ({size}) and held against it"
         ),
         lines_are: "taught".into(),
         columns: columns.map(str::to_owned).to_vec(),
