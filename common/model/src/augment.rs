@@ -13,6 +13,8 @@ pub(crate) struct View {
     /// `[epochs, inputs]`.
     pub(crate) values: Vec<f32>,
     pub(crate) classes: Vec<Option<u8>>,
+    /// Which epochs of the night these are.
+    pub(crate) epochs: Vec<usize>,
 }
 
 /// One random view of `night`.
@@ -33,7 +35,7 @@ pub(crate) fn view(night: &Prepared, layout: &Layout, plan: &Augmentation, rng: 
     if plan.stream_dropout > 0.0 && rng.random::<f32>() < plan.stream_dropout {
         hide_one_stream(&mut values, layout, rng);
     }
-    View { values, classes }
+    View { values, classes, epochs }
 }
 
 /// Which epochs of a night a view shows, in order: a random crop, perhaps read faster or slower.

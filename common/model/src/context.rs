@@ -18,6 +18,21 @@ pub(crate) fn width(stream: StreamKind, windows: &[usize]) -> usize {
     }
 }
 
+/// Where the numbers for `windows` are among those for `all`; `None` when `all` does not have one of them.
+pub(crate) fn among(stream: StreamKind, windows: &[usize], all: &[usize]) -> Option<Vec<usize>> {
+    let (lead, each) = match stream {
+        _ if windows.is_empty() || width(stream, all) == 0 => (0, 0),
+        StreamKind::Hr => (1, 3),
+        _ => (0, 2),
+    };
+    let mut places: Vec<usize> = (0..lead).collect();
+    for window in windows {
+        let at = lead + each * all.iter().position(|other| other == window)?;
+        places.extend(at..at + each);
+    }
+    Some(places)
+}
+
 /// The derived numbers of all epochs, `[epochs, width]`; meaningless where the epoch itself is absent.
 ///
 /// `features` covers the epochs that may be seen and no others, though its heart rate was normalised over the whole night.

@@ -12,6 +12,7 @@ use somnus_protocol::checkpoint::Tensor;
 use somnus_protocol::plan::{Optimiser, TrainPlan, TrainableSet};
 use somnus_signals::Night;
 
+use crate::distil::{Distilled, Strategy, Teacher};
 use crate::error::ModelError;
 use crate::input::Prepared;
 use crate::loss::Loss;
@@ -19,6 +20,9 @@ use crate::masked::{Decoder, Masked, MaskedPlan};
 use crate::optimiser::Stepper;
 use crate::stager::{Stager, one_cycle};
 use crate::train::{Lesson, Run};
+
+/// The first part of a distillation over which what is learned of the teacher grows to its weight (Zhao et al. 2022 do so).
+const WARM_UP: f32 = 0.1;
 
 /// Steps on one network, one night each, nights in an order that is shuffled anew in every pass; the rate makes one cycle
 /// ([`one_cycle`]).
@@ -42,6 +46,8 @@ enum Lessons {
     Scored { nights: Vec<Prepared>, plan: TrainPlan },
     /// Measurements that are hidden.
     Hidden { nights: Vec<Night>, plan: MaskedPlan, decoder: Decoder },
+    /// What another network makes of nights.
+    Taught(Distilled),
 }
 
 impl Lessons {
@@ -49,6 +55,7 @@ impl Lessons {
         match self {
             Self::Scored { nights, .. } => nights.len(),
             Self::Hidden { nights, .. } => nights.len(),
+            Self::Taught(distilled) => distilled.count(),
         }
     }
 }
@@ -75,14 +82,13 @@ impl Course {
         let weights = stager.weights().to_vec();
         let stepper = Stepper::new(&plan, stager.net().layout.runs(plan.trainable), &weights);
         let (steps, peak) = (plan.steps, plan.learning_rate);
-        let late = steps - ((steps as f32 * averaged.clamp(0.0, 1.0)).round() as u32).min(steps);
         Ok(Self {
             stager: stager.clone(),
             lessons: Lessons::Scored { nights, plan },
             seed,
             steps,
             peak,
-            late,
+            late: late(steps, averaged),
             mean: weights.clone(),
             weights,
             stepper,
@@ -131,6 +137,58 @@ impl Course {
             stepper,
             done: 0,
         })
+    }
+
+    /// Distillation: all weights of `student` learn what `teacher` makes of nights, scored or not, and their labels where there are
+    /// some. Steps, rate and mean as in [`Course::rehearsal`]; what is learned of the teacher grows to its weight over the
+    /// first tenth of the steps.
+    ///
+    /// A network teaches a student that takes no other streams and context windows than itself.
+    ///
+    /// # Errors
+    /// [`ModelError::NoNights`], or [`ModelError::Teacher`] saying why this student cannot learn from this teacher.
+    pub fn distilled(
+        student: &Stager,
+        teacher: Teacher<'_>,
+        nights: Vec<Prepared>,
+        plan: &TrainPlan,
+        strategy: Strategy,
+        averaged: f32,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
+        let plan = TrainPlan { trainable: TrainableSet::Full, proximal: 0.0, ..plan.clone() };
+        let distilled = Distilled::new(student, teacher, nights, plan.clone(), strategy)?;
+        let mut weights = student.weights().to_vec();
+        let mut runs = student.net().layout.runs(plan.trainable);
+        if let Some(projection) = &distilled.projection {
+            weights.extend(projection.start(&mut ChaCha8Rng::seed_from_u64(seed)));
+            runs.push((projection.weight.clone(), true));
+        }
+        let stepper = Stepper::new(&plan, runs, &weights);
+        let (steps, peak) = (plan.steps, plan.learning_rate);
+        Ok(Self {
+            stager: student.clone(),
+            lessons: Lessons::Taught(distilled),
+            seed,
+            steps,
+            peak,
+            late: late(steps, averaged),
+            mean: weights.clone(),
+            weights,
+            stepper,
+            done: 0,
+        })
+    }
+
+    /// The rest of it, in one go.
+    ///
+    /// # Errors
+    /// [`ModelError::Diverged`].
+    pub fn complete(mut self) -> Result<Stager, ModelError> {
+        while self.done < self.steps {
+            self.step()?;
+        }
+        self.finish()
     }
 
     /// Steps so far.
@@ -255,8 +313,17 @@ impl Course {
                 let masked = Masked::draw(net, &nights[night], plan, &mut rng)?;
                 Ok(masked.learn(net, decoder, &self.weights, plan.dropout, &mut rng, gradients))
             }
+            Lessons::Taught(distilled) => {
+                let ramp = ((self.done + 1) as f32 / (WARM_UP * self.steps as f32)).min(1.0);
+                Ok(distilled.learn(net, night, ramp, &self.weights, &mut rng, gradients))
+            }
         }
     }
+}
+
+/// The first of `steps` after which weights enter the mean of the last part `averaged`.
+fn late(steps: u32, averaged: f32) -> u32 {
+    steps - ((steps as f32 * averaged.clamp(0.0, 1.0)).round() as u32).min(steps)
 }
 
 /// A generator of one of the seed's streams.
@@ -285,16 +352,22 @@ mod tests {
         Stager::new(&config, 1, DeviceKind::Flex).unwrap()
     }
 
-    fn courses() -> [Course; 2] {
+    fn courses() -> [Course; 3] {
         let stager = stager();
         let prepared = nights().iter().map(|night| stager.prepare(night).unwrap()).collect();
         let augmentation =
             Augmentation { crop: 0.5, stream_dropout: 0.2, time_warp: 0.1, ..Augmentation::default() };
         let plan = TrainPlan { steps: 14, augmentation, ..TrainPlan::default() };
         let hidden = MaskedPlan { steps: 14, ..MaskedPlan::default() };
+        let teacher =
+            Stager::new(&NetConfig { context: vec![3], ..NetConfig::default() }, 2, DeviceKind::Flex)
+                .unwrap();
+        let taught = nights().iter().map(|night| teacher.prepare(night).unwrap()).collect();
+        let features = Strategy::ALL[3];
         [
             Course::rehearsal(&stager, prepared, &plan, 0.5, 3).unwrap(),
             Course::masked(&stager, nights(), &hidden, 3).unwrap(),
+            Course::distilled(&stager, Teacher::Network(&teacher), taught, &plan, features, 0.5, 3).unwrap(),
         ]
     }
 
@@ -308,7 +381,7 @@ mod tests {
 
     #[test]
     fn put_away_and_taken_up_again_it_ends_with_the_same_bits() {
-        for (mut straight, halting) in courses().into_iter().zip([0, 1]) {
+        for (mut straight, halting) in courses().into_iter().zip([0, 1, 2]) {
             let losses = run(&mut straight, 14);
             let whole = straight.finish().unwrap();
             // Once in the middle of a pass, and once while weights are averaged.
@@ -325,7 +398,7 @@ mod tests {
 
     #[test]
     fn what_is_learned_lasts_and_the_mean_is_of_the_late_weights() {
-        let [mut scored, mut hidden] = courses();
+        let [mut scored, mut hidden, _] = courses();
         let losses = run(&mut scored, 14);
         assert!(losses[11..].iter().sum::<f32>() < losses[..3].iter().sum::<f32>(), "{losses:?}");
         let last = scored.weights().to_vec();
@@ -340,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_torn_state_names_its_tensor_and_changes_nothing() {
-        let [mut course, _] = courses();
+        let [mut course, ..] = courses();
         let mut state = course.to_tensors();
         state.remove("second");
         let error = course.resume(3, &state).unwrap_err().to_string();

@@ -95,6 +95,9 @@ pub enum ModelError {
         /// One past the last epoch asked for.
         end: usize,
     },
+    /// A teacher that this student cannot learn from.
+    #[error("the teacher {0}")]
+    Teacher(String),
     /// No night at all.
     #[error("there is no night to learn from")]
     NoNights,

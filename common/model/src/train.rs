@@ -117,7 +117,8 @@ impl Lesson for Prepared {
 
     fn learn(&self, run: &mut Run<'_>, weights: &[f32], gradients: &mut [f32]) -> Option<f32> {
         let net = run.net;
-        let View { values, classes } = augment::view(self, &net.layout, &run.plan.augmentation, &mut run.rng);
+        let View { values, classes, .. } =
+            augment::view(self, &net.layout, &run.plan.augmentation, &mut run.rng);
         let mut dropout = Dropout::new(run.plan.dropout, &mut run.rng);
         let (h, tape) = net.embed_taped(weights, values, dropout.as_mut());
         if let Some(seen) = run.seen.as_deref_mut() {
