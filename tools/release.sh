@@ -37,7 +37,7 @@ put() {
     (cd "$work/pages" && find bash-completion zsh fish -name "*$program*") | while read -r page; do
         install -Dm644 "$work/pages/$page" "$to/share/$page"
     done
-    if [ "$program" = somnus-server ]; then install -Dm644 -t "$to/share/somnus" models/somnus-base.safetensors; fi
+    if [ "$program" = somnus-server ]; then install -Dm644 -t "$to/share/somnus" models/somnus-{base,nano}.safetensors; fi
 }
 
 # What people read: papers PREFIX NAME PROGRAM...

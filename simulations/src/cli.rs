@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::start::Profile;
 use crate::transport::Transport;
 
 /// Federated sleep staging, simulated on this machine.
@@ -92,7 +93,7 @@ pub struct RunArgs {
 /// Arguments of `evaluate`.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
-    /// The checkpoint: a foundation, or the release of a scenario with `folds = 0`; `base` is the model that ships.
+    /// The checkpoint: a foundation, or the release of a scenario with `folds = 0`; `base` and `nano` are the models that ship.
     pub model: PathBuf,
     /// The folder of recordings, in any layout that `somnus-client check` knows, with labels.
     #[arg(long)]
@@ -108,7 +109,7 @@ pub struct EvaluateArgs {
 /// Arguments of `stage`.
 #[derive(Args, Debug)]
 pub struct StageArgs {
-    /// The checkpoint: a foundation, or a release; `base` is the model that ships.
+    /// The checkpoint: a foundation, or a release; `base` and `nano` are the models that ship.
     pub model: PathBuf,
     /// The folder of recordings, in any layout that `somnus-client check` knows.
     #[arg(long)]
@@ -151,7 +152,7 @@ pub struct ResultsArgs {
 /// Arguments of `probe`.
 #[derive(Args, Debug)]
 pub struct ProbeArgs {
-    /// The checkpoint; `base` is the model that ships.
+    /// The checkpoint; `base` and `nano` are the models that ship.
     pub model: PathBuf,
     /// The folder of recordings, in any layout that `somnus-client check` knows; labels are not needed.
     #[arg(long)]
@@ -196,6 +197,9 @@ pub struct FoundationArgs {
     /// The seed of its random weights; the scenario's first if not given.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// For what hubs: chooses the model that ships where no scenario names another.
+    #[arg(long, value_enum)]
+    pub profile: Option<Profile>,
 }
 
 /// Arguments of `pretrain`.

@@ -23,7 +23,7 @@ use somnus_sim::pretrain::{Loaded, Pretraining};
 use somnus_sim::privacy_attack;
 use somnus_sim::progress::Progress;
 use somnus_sim::scenario::Scenario;
-use somnus_sim::start::{Start, named};
+use somnus_sim::start::{Origin, Profile, Start, named};
 use somnus_sim::study;
 use somnus_sim::train::train;
 use somnus_sim::transport::Transport;
@@ -277,10 +277,15 @@ fn synth(args: &SynthArgs) -> anyhow::Result<()> {
 }
 
 fn foundation(args: &FoundationArgs) -> anyhow::Result<()> {
-    let scenario = match &args.config {
+    let mut scenario = match &args.config {
         Some(path) => Scenario::load(path)?,
-        None => Scenario::demo(),
+        None => Scenario { foundation: Origin::None, ..Scenario::demo() },
     };
+    // Without a scenario there is a model all the same; a scenario may want random weights.
+    let profile = args.profile.or(args.config.is_none().then(Profile::default));
+    if let (Some(profile), Origin::None) = (profile, &scenario.foundation) {
+        scenario.foundation = profile.foundation();
+    }
     let origin = Start::load(&scenario.foundation, scenario.device)?;
     let bytes = origin.checkpoint(&scenario, args.seed.unwrap_or(scenario.seeds[0]))?;
     if let Some(folder) = args.out.parent() {

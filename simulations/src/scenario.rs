@@ -15,7 +15,7 @@ use crate::network::WorldConfig;
 use crate::personal::PersonalConfig;
 use crate::poisoning::PoisoningConfig;
 use crate::privacy_attack::PrivacyAttackConfig;
-use crate::start::Origin;
+use crate::start::{Origin, Profile};
 use crate::variants::{self, Variant};
 
 /// What `somnus-sim demo` runs.
@@ -35,10 +35,15 @@ pub struct Scenario {
     /// Which nights are good enough.
     #[serde(default)]
     pub nights: NightRules,
-    /// What the federation starts from: `none` (random weights of `net`), `base` (the model that ships), or a checkpoint's
-    /// path, relative to this file. A checkpoint brings its network; `net` is then not used. Default `none`.
+    /// What the federation starts from: `none` (random weights of `net`), `base` (the model that ships), `nano` (its small
+    /// student), or a checkpoint's path, relative to this file. A checkpoint brings its network; `net` is then not used. Default
+    /// `none`.
     #[serde(default)]
     pub foundation: Origin,
+    /// For what hubs it is: `base` (a computer beside the bed) or `tiny` (the wearable itself). Where no `foundation` is named
+    /// it chooses `base` or `nano`. Default none: it chooses nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
     /// The network; its task is the scenario's.
     #[serde(default)]
     pub net: NetConfig,
@@ -230,6 +235,9 @@ impl Scenario {
     pub fn from_text(text: &str) -> Result<Self, ConfigError> {
         let mut scenario: Self = parse(text)?;
         scenario.net.task = scenario.task;
+        if let (Some(profile), Origin::None) = (scenario.profile, &scenario.foundation) {
+            scenario.foundation = profile.foundation();
+        }
         scenario.check()?;
         // Not where a variant is checked by itself.
         if scenario.timed && scenario.variants.is_empty() {
@@ -379,9 +387,9 @@ mod tests {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(folder()).unwrap() {
             let path = entry.unwrap().path();
-            let pretraining = path.file_stem().is_some_and(|s| s.to_string_lossy().starts_with("pretrain"));
-            let toml = path.extension().is_some_and(|e| e == "toml");
-            if toml && !pretraining && !crate::lab::Lab::is_in(&std::fs::read_to_string(&path).unwrap()) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let (pretraining, lab) = (text.contains("[[stage]]"), crate::lab::Lab::is_in(&text));
+            if path.extension().is_some_and(|e| e == "toml") && !pretraining && !lab {
                 Scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
                 names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
             }
@@ -396,6 +404,7 @@ mod tests {
             "strategies",
             "sleep-accel-train",
             "sleep-accel-few",
+            "sleep-accel-nano",
             "personal",
             "personal-synthetic",
             "personal-smoke",
@@ -499,6 +508,20 @@ mod tests {
             let error = Scenario::from_text(&text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
         }
+    }
+
+    #[test]
+    fn a_profile_chooses_where_no_foundation_is_named() {
+        let text = |lines: &str| {
+            format!("name = 'x'\n{lines}\ndata = {{ kind = 'sleep-accel' }}\nfederation = {{}}\n")
+        };
+        let origin = |lines: &str| Scenario::from_text(&text(lines)).unwrap().foundation;
+        assert_eq!(origin(""), Origin::None);
+        assert_eq!(origin("profile = 'tiny'"), Origin::Nano);
+        assert_eq!(origin("profile = 'base'"), Origin::Base);
+        assert_eq!(origin("profile = 'tiny'\nfoundation = 'base'"), Origin::Base);
+        let error = Scenario::from_text(&text("profile = 'tinny'")).unwrap_err().to_string();
+        assert!(error.contains("line 2: unknown variant `tinny`"), "{error}");
     }
 
     #[test]

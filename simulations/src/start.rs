@@ -16,7 +16,10 @@ use crate::scenario::Scenario;
 /// The foundation model that ships; `models/README.md` is its card.
 pub const BASE: &[u8] = include_bytes!("../../models/somnus-base.safetensors");
 
-/// Where the first weights come from, as a scenario says it: `"none"`, `"base"` or the path of a checkpoint.
+/// The small one that it taught.
+pub const NANO: &[u8] = include_bytes!("../../models/somnus-nano.safetensors");
+
+/// Where the first weights come from, as a scenario says it: `"none"`, `"base"`, `"nano"` or the path of a checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Origin {
@@ -25,8 +28,32 @@ pub enum Origin {
     None,
     /// [`BASE`].
     Base,
+    /// [`NANO`].
+    Nano,
     /// A checkpoint.
     File(PathBuf),
+}
+
+/// For what hubs a federation is; each has a model that ships.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// A computer beside the bed: [`BASE`].
+    #[default]
+    Base,
+    /// The wearable itself: [`NANO`].
+    Tiny,
+}
+
+impl Profile {
+    /// The model that ships for it.
+    #[must_use]
+    pub fn foundation(self) -> Origin {
+        match self {
+            Self::Base => Origin::Base,
+            Self::Tiny => Origin::Nano,
+        }
+    }
 }
 
 impl From<String> for Origin {
@@ -34,6 +61,7 @@ impl From<String> for Origin {
         match text.as_str() {
             "none" => Self::None,
             "base" => Self::Base,
+            "nano" => Self::Nano,
             _ => Self::File(text.into()),
         }
     }
@@ -44,21 +72,30 @@ impl From<Origin> for String {
         match origin {
             Origin::None => "none".into(),
             Origin::Base => "base".into(),
+            Origin::Nano => "nano".into(),
             Origin::File(path) => path.display().to_string(),
         }
     }
 }
 
-/// The model that a command line names: `base`, or a checkpoint's path.
+/// The model that a command line names: `base`, `nano`, or a checkpoint's path.
 ///
 /// # Errors
 /// [`ModelFileError`] naming the file.
 pub fn named(model: &Path, device: DeviceKind) -> Result<Model, ModelFileError> {
-    if model == Path::new("base") { base(device) } else { Model::load(model, device) }
+    match model.to_str() {
+        Some("base") => base(device),
+        Some("nano") => nano(device),
+        _ => Model::load(model, device),
+    }
 }
 
 fn base(device: DeviceKind) -> Result<Model, ModelFileError> {
     Model::parse("models/somnus-base.safetensors", BASE.into(), device)
+}
+
+fn nano(device: DeviceKind) -> Result<Model, ModelFileError> {
+    Model::parse("models/somnus-nano.safetensors", NANO.into(), device)
 }
 
 /// A loaded [`Origin`].
@@ -79,6 +116,7 @@ impl Start {
         let model = match origin {
             Origin::None => return Ok(Self::Random),
             Origin::Base => base(device)?,
+            Origin::Nano => nano(device)?,
             Origin::File(path) => Model::load(path, device)?,
         };
         Ok(Self::Foundation(Arc::new(model)))
@@ -126,5 +164,29 @@ impl Start {
             ("seed".to_owned(), seed.to_string()),
         ]);
         Ok(stager.to_checkpoint(name, provenance).to_bytes()?.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ships_is_found_by_name_and_by_profile() {
+        let [base, nano] = ["base", "nano"].map(|name| named(Path::new(name), DeviceKind::Flex).unwrap());
+        assert_eq!((&*base.manifest.name, &*nano.manifest.name), ("somnus-base", "somnus-nano"));
+        for (profile, name) in [(Profile::Base, "base"), (Profile::Tiny, "nano")] {
+            assert_eq!(String::from(profile.foundation()), name);
+            assert_eq!(Origin::from(name.to_owned()), profile.foundation());
+        }
+    }
+
+    #[test]
+    fn the_small_one_is_small_and_says_who_taught_it() {
+        let [base, nano] = ["base", "nano"].map(|name| named(Path::new(name), DeviceKind::Flex).unwrap());
+        assert!(NANO.len() <= 200_000, "{} bytes", NANO.len());
+        assert!(3 * nano.stager.parameters() < base.stager.parameters());
+        let teacher = somnus_protocol::ids::Digest::of(BASE).to_hex();
+        assert_eq!(nano.manifest.provenance["teacher.1"], format!("somnus-base, SHA-256 {teacher}"));
     }
 }

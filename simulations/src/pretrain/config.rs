@@ -11,10 +11,12 @@ use somnus_protocol::plan::TrainPlan;
 use somnus_signals::synthetic::SyntheticConfig;
 
 use super::beats::Ecg;
+use super::distil::Distil;
 use super::focal::Paired;
 use super::relcon::Relcon;
 use super::sets::PublicSet;
 use crate::scenario::ScenarioError;
+use crate::start::Origin;
 
 /// What is built, from which seed, in which stages.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -44,6 +46,8 @@ pub enum StageConfig {
     MaskedNights(MaskedNights),
     /// The staging network is taught the stages of people that a simulator made.
     Rehearsal(Rehearsal),
+    /// The staging network is taught by a bigger one.
+    Distil(Distil),
     /// The encoder of raw acceleration learns which windows are alike.
     Relcon(Relcon),
     /// The encoders of acceleration and pulse wave learn what both see, from `stress-predict`.
@@ -102,7 +106,7 @@ fn one() -> u64 {
     1
 }
 
-fn quarter() -> f32 {
+pub(super) fn quarter() -> f32 {
     0.25
 }
 
@@ -113,6 +117,7 @@ impl StageConfig {
         match self {
             Self::MaskedNights(_) => "masked-nights",
             Self::Rehearsal(_) => "rehearsal",
+            Self::Distil(_) => "distil",
             Self::Relcon(_) => "relcon",
             Self::Focal(_) => "focal",
             Self::Ecg(_) => "ecg",
@@ -125,6 +130,7 @@ impl StageConfig {
         match self {
             Self::MaskedNights(stage) => stage.plan.steps,
             Self::Rehearsal(stage) => stage.plan.steps,
+            Self::Distil(stage) => stage.plan.steps,
             Self::Relcon(stage) => stage.motif_steps + stage.steps,
             Self::Focal(stage) => stage.steps,
             Self::Ecg(stage) => stage.steps,
@@ -139,6 +145,7 @@ impl StageConfig {
                 vec![(stage.crisdb, PublicSet::Crisdb), (stage.mmash, PublicSet::Mmash)]
             }
             Self::Rehearsal(_) => Vec::new(),
+            Self::Distil(stage) => vec![(stage.crisdb, PublicSet::Crisdb), (stage.mmash, PublicSet::Mmash)],
             Self::Relcon(stage) => vec![
                 (stage.wisdm_watch, PublicSet::WisdmWatch),
                 (stage.stress_predict, PublicSet::StressPredict),
@@ -155,7 +162,17 @@ impl StageConfig {
         match self {
             Self::MaskedNights(stage) => stage.synthetic.as_ref(),
             Self::Rehearsal(stage) => Some(&stage.cohort),
+            Self::Distil(stage) => stage.synthetic.as_ref(),
             Self::Relcon(_) | Self::Focal(_) | Self::Ecg(_) => None,
+        }
+    }
+
+    /// Who teaches, if somebody does.
+    #[must_use]
+    pub fn teacher(&self) -> Option<&Origin> {
+        match self {
+            Self::Distil(stage) => Some(&stage.teacher),
+            _ => None,
         }
     }
 
@@ -167,30 +184,27 @@ impl StageConfig {
             return Err(("people".into(), format!("{} is not within 1 to 100,000", cohort.people)));
         }
         let planned = |(key, why): (&'static str, String)| (format!("plan.{key}"), why);
+        let nights = || match self.synthetic().is_none() && self.sets().is_empty() {
+            true => Err(("kind".to_owned(), "no nights: choose crisdb, mmash or synthetic".to_owned())),
+            false => Ok(()),
+        };
         match self {
             Self::MaskedNights(stage) => {
-                if stage.synthetic.is_none() && self.sets().is_empty() {
-                    let why = "no nights: choose crisdb, mmash or synthetic".to_owned();
-                    return Err(("kind".into(), why));
-                }
+                nights()?;
                 stage.plan.check().map_err(planned)
             }
             Self::Rehearsal(stage) => {
-                if !(0.0..=1.0).contains(&stage.averaged) {
-                    return Err(("averaged".into(), format!("{} is not within 0 to 1", stage.averaged)));
+                within(&[("averaged", stage.averaged, 0.0, 1.0)])?;
+                alone(&stage.plan, "rehearsal")
+            }
+            Self::Distil(stage) => {
+                nights()?;
+                within(&[("averaged", stage.averaged, 0.0, 1.0)])?;
+                if stage.teacher == Origin::None {
+                    return Err(("teacher".into(), "random weights have nothing to teach".into()));
                 }
-                if stage.plan.proximal != 0.0 {
-                    let why = "a rehearsal has no release to stay near to".to_owned();
-                    return Err(("plan.proximal".into(), why));
-                }
-                if stage.plan.invariance.is_some() {
-                    let why = "a rehearsal has no other clients".to_owned();
-                    return Err(("plan.invariance".into(), why));
-                }
-                stage.plan.check().map_err(|error| match error {
-                    ConfigError::Value { key, why } => (key, why),
-                    other => ("plan".into(), other.to_string()),
-                })
+                stage.strategy.check("strategy").map_err(keyed)?;
+                alone(&stage.plan, "distillation")
             }
             Self::Relcon(stage) => {
                 if self.sets().is_empty() {
@@ -225,6 +239,24 @@ impl StageConfig {
     }
 }
 
+/// Refuses a plan that needs a federation.
+fn alone(plan: &TrainPlan, what: &str) -> Result<(), (String, String)> {
+    if plan.proximal != 0.0 {
+        return Err(("plan.proximal".into(), format!("a {what} has no release to stay near to")));
+    }
+    if plan.invariance.is_some() {
+        return Err(("plan.invariance".into(), format!("a {what} has no other clients")));
+    }
+    plan.check().map_err(keyed)
+}
+
+fn keyed(error: ConfigError) -> (String, String) {
+    match error {
+        ConfigError::Value { key, why } => (key, why),
+        other => ("plan".into(), other.to_string()),
+    }
+}
+
 /// Refuses the first number that is not within its bounds.
 fn within(rules: &[(&str, f32, f32, f32)]) -> Result<(), (String, String)> {
     match rules.iter().find(|(_, value, low, high)| !(low..=high).contains(&value)) {
@@ -253,7 +285,16 @@ impl Loaded {
         let name = || path.display().to_string();
         let text =
             std::fs::read_to_string(path).map_err(|source| ScenarioError::Read { path: name(), source })?;
-        Self::from_text(&text).map_err(|source| ScenarioError::Config { path: name(), source })
+        let mut loaded =
+            Self::from_text(&text).map_err(|source| ScenarioError::Config { path: name(), source })?;
+        for stage in &mut loaded.config.stages {
+            if let (StageConfig::Distil(stage), Some(folder)) = (stage, path.parent())
+                && let Origin::File(file) = &mut stage.teacher
+            {
+                *file = folder.join(&*file);
+            }
+        }
+        Ok(loaded)
     }
 
     /// Reads and checks a text.
@@ -274,10 +315,13 @@ mod tests {
     const SMALL: &str = "name = 'x'\n[[stage]]\nkind = 'masked-nights'\nmmash = true\n\
         [[stage]]\nkind = 'rehearsal'\ncohort = { people = 4 }\n[stage.plan]\nsteps = 5\n";
 
+    const DISTIL: &str = "name = 'x'\n[[stage]]\nkind = 'distil'\nteacher = 'base'\n\
+        synthetic = { people = 4 }\nstrategy = { kind = 'soft' }\n";
+
     #[test]
     fn every_shipped_recipe_loads() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/sim");
-        for name in ["pretrain", "pretrain-smoke"] {
+        for name in ["pretrain", "pretrain-smoke", "nano", "nano-smoke"] {
             let loaded = Loaded::load(&folder.join(format!("{name}.toml")));
             loaded.unwrap_or_else(|error| panic!("{error}"));
         }
@@ -286,6 +330,7 @@ mod tests {
     #[test]
     fn mistakes_name_line_or_key() {
         Loaded::from_text(SMALL).unwrap();
+        Loaded::from_text(DISTIL).unwrap();
         let cases = [
             ("sed = 3\n".to_owned() + SMALL, "line 1: unknown key `sed`; did you mean `seed`?"),
             (SMALL.replace("mmash", "mash"), "line 4: unknown key `mash`; did you mean `mmash`?"),
@@ -303,6 +348,10 @@ mod tests {
                 "`stage 3 (focal): batch`: 1 is not",
             ),
             (SMALL.to_owned() + "[[stage]]\nkind = 'ecg'\nbach = 1\n", "line 12: unknown key `bach`"),
+            (DISTIL.replace("base", "none"), "`stage 1 (distil): teacher`: random weights"),
+            (DISTIL.replace("'soft'", "'soft', alpha = 2"), "(distil): strategy.alpha`: 2 is not"),
+            (DISTIL.replace("synthetic = { people = 4 }", ""), "`stage 1 (distil): kind`: no nights"),
+            (DISTIL.to_owned() + "plan = { proximal = 1 }\n", "(distil): plan.proximal`: a distillation"),
             ("name = 'x'\nstage = []\n".to_owned(), "`stage`: 0 stages"),
         ];
         for (text, expected) in cases {

@@ -6,11 +6,12 @@
 //! `pretrain.html`, the same for people.
 //!
 //! `config` is the file and `sets` the public sets; `nights` and `windows` make of them what is learned from; `stage` is a
-//! stage under way, of the staging network itself or of an encoder of waveforms (`relcon`, `focal`, `beats`, moved by
+//! stage under way, of the staging network itself (`distil`: by a bigger one) or of an encoder of waveforms (`relcon`, `focal`, `beats`, moved by
 //! `learner`; `drill` is what those of one loss have in common); `state` is what is put away, `record` and `page` what came of it.
 
 mod beats;
 mod config;
+mod distil;
 mod drill;
 mod focal;
 pub(crate) mod learner;
@@ -29,6 +30,7 @@ use std::time::Instant;
 
 pub use beats::Ecg;
 pub use config::{Loaded, MaskedNights, PretrainConfig, Rehearsal, StageConfig};
+pub use distil::Distil;
 pub use focal::Paired;
 pub use record::{Curve, Record, StageRecord};
 pub use relcon::Relcon;
@@ -41,7 +43,9 @@ use somnus_protocol::checkpoint::CheckpointError;
 use somnus_protocol::ids::Digest;
 use somnus_protocol::seed::{Label, Seed};
 
+use crate::model_file::ModelFileError;
 use crate::progress::Progress;
+use crate::start::Start;
 use stage::{Tensors, Work};
 
 /// Parts of a stage: points of its curve, and places where it can be taken up again.
@@ -86,6 +90,9 @@ pub enum PretrainError {
     /// What was put away.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A teacher, to be named in the manifest.
+    #[error("teacher: {0}")]
+    Teacher(#[from] ModelFileError),
     /// The finished model.
     #[error("foundation: {0}")]
     Checkpoint(#[from] CheckpointError),
@@ -235,7 +242,7 @@ impl<'a> Pretraining<'a> {
     /// Writes the model, the record and the page of a pretraining that is done.
     ///
     /// # Errors
-    /// [`PretrainError::State`] naming the file that cannot be written.
+    /// [`PretrainError::State`] naming the file that cannot be written, [`PretrainError::Teacher`] the one that is gone.
     ///
     /// # Panics
     /// When [`Pretraining::advance`] has not yet said that nothing is left.
@@ -259,6 +266,14 @@ impl<'a> Pretraining<'a> {
             ("training".to_owned(), "pretrained; no label of a human was used".to_owned()),
         ]);
         provenance.extend(data.iter().map(|(name, licence)| (format!("data.{name}"), licence.clone())));
+        for (i, origin) in
+            config.stages.iter().enumerate().filter_map(|(i, stage)| Some((i, stage.teacher()?)))
+        {
+            if let Start::Foundation(teacher) = Start::load(origin, config.device)? {
+                let (name, sha256) = (&teacher.manifest.name, Digest::of(&teacher.file).to_hex());
+                provenance.insert(format!("teacher.{}", i + 1), format!("{name}, SHA-256 {sha256}"));
+            }
+        }
         let numbered = stages.iter().enumerate();
         provenance.extend(numbered.map(|(i, stage)| (format!("stage.{}", i + 1), stage.summary())));
         let bytes = self.stager.to_checkpoint(&config.name, provenance).to_bytes()?;

@@ -7,7 +7,6 @@ use somnus_signals::{
     Cohort, DataError, Night, NightRules, Recording, Stream, StreamKind, crisdb, mmash, prepare,
 };
 
-use super::config::MaskedNights;
 use super::sets::PublicSet;
 
 /// What is taken for the night of a day that nobody annotated, seconds.
@@ -17,21 +16,25 @@ const STEP: f64 = 300.0;
 /// A window with fewer samples than this part of the fullest one's is mostly a gap.
 const FULL: f64 = 0.8;
 
-/// The nights of a stage, public ones first; those that fail the usual rules are left out.
-pub(super) fn unscored(stage: &MaskedNights, root: &Path) -> Result<Vec<Night>, DataError> {
+/// The nights of a stage, public ones first; those that fail the usual rules are left out. Only synthetic ones have stages.
+pub(super) fn gathered(
+    sets: &[PublicSet],
+    synthetic: Option<&SyntheticConfig>,
+    root: &Path,
+) -> Result<Vec<Night>, DataError> {
     let rules = NightRules::default();
     let mut nights = Vec::new();
-    if stage.crisdb {
+    if sets.contains(&PublicSet::Crisdb) {
         let days = crisdb::load(&PublicSet::Crisdb.path(root))?;
         let quiet = days.iter().filter_map(quietest);
         nights.extend(quiet.filter_map(|night| prepare(&night, &rules).ok()));
     }
-    if stage.mmash {
+    if sets.contains(&PublicSet::Mmash) {
         let days = mmash::load(&PublicSet::Mmash.path(root))?;
         let beds = days.iter().filter_map(mmash::Day::night);
         nights.extend(beds.filter_map(|day| prepare(&day.recording, &rules).ok()));
     }
-    if let Some(config) = &stage.synthetic {
+    if let Some(config) = synthetic {
         nights.extend(synthetic::cohort(config, &rules).nights);
     }
     Ok(nights)

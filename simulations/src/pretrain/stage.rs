@@ -14,6 +14,7 @@ use super::focal::Matching;
 use super::nights;
 use super::relcon::Ranking;
 use super::windows::{self, Bank, Run};
+use crate::model_file::ModelFileError;
 
 /// Tensors by name.
 pub(super) type Tensors = BTreeMap<String, Tensor>;
@@ -45,6 +46,9 @@ pub enum Trouble {
     /// Its network.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Its teacher.
+    #[error("teacher: {0}")]
+    Teacher(#[from] ModelFileError),
     /// Its recordings are all shorter than what it looks at.
     #[error("no recording has {0} s without a gap")]
     Short(f64),
@@ -60,10 +64,13 @@ pub(super) fn open(
 ) -> Result<Box<dyn Work>, Trouble> {
     // What reads a folder has one: that is checked before the first stage.
     let root = root.unwrap_or(Path::new(""));
+    let gathered = || nights::gathered(&stage.sets(), stage.synthetic(), root);
     Ok(match stage {
         StageConfig::MaskedNights(stage) => {
-            let nights = nights::unscored(stage, root)?;
-            Box::new(Night("mean squared error", Course::masked(stager, nights, &stage.plan, seed)?))
+            Box::new(Night("mean squared error", Course::masked(stager, gathered()?, &stage.plan, seed)?))
+        }
+        StageConfig::Distil(distil) => {
+            Box::new(Night("distance from the teacher", distil.course(stager, &gathered()?, device, seed)?))
         }
         StageConfig::Rehearsal(stage) => {
             let nights = nights::scored(&stage.cohort);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use somnus_model::{DeviceKind, Stager};
 use somnus_protocol::checkpoint::Checkpoint;
+use somnus_protocol::ids::Digest;
 use somnus_sim::pretrain::{Loaded, Pretraining, Record};
 use somnus_sim::progress::Progress;
 
@@ -66,6 +67,35 @@ fn interrupted_it_ends_with_the_same_bytes_and_losses() {
     assert!(provenance["stage.2"].starts_with("rehearsal: 60 steps, cross-entropy "), "{provenance:?}");
     let stager = Stager::from_checkpoint(&checkpoint, DeviceKind::Flex).unwrap();
     assert_eq!(stager.parameters(), whole.weights);
+}
+
+#[test]
+fn a_student_is_told_from_whom_it_learned_and_a_bad_teacher_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/sim/nano-smoke.toml");
+    let loaded = Loaded::load(&path).unwrap();
+    let record = finish(Pretraining::open(loaded, None, folder.path(), &silent).unwrap());
+    let losses = &record.stages[0].curves[0].points;
+    assert!(losses.last().unwrap().1.is_finite() && losses.last().unwrap().0 == 20, "{losses:?}");
+    let checkpoint = Checkpoint::from_bytes(&foundation(folder.path())).unwrap();
+    let teacher = Digest::of(somnus_sim::start::BASE).to_hex();
+    assert_eq!(checkpoint.manifest.provenance["teacher.1"], format!("somnus-base, SHA-256 {teacher}"));
+
+    let distil = |teacher: &str, net: &str| {
+        let text = format!(
+            "name = 'x'\n[net]\n{net}\n[[stage]]\nkind = 'distil'\nteacher = '{teacher}'\nsynthetic = {{ people = 1 }}\n"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let loaded = Loaded::from_text(&text).unwrap();
+        let mut pretraining = Pretraining::open(loaded, None, folder.path(), &silent).unwrap();
+        pretraining.advance().unwrap_err().to_string()
+    };
+    let error = distil("no/such.safetensors", "width = 16");
+    assert!(error.starts_with("stage 1 (distil): teacher: no/such.safetensors: "), "{error}");
+    let error = distil("base", "context = [3]");
+    assert!(error.contains("stage 1 (distil): the teacher has context [2, 5, 10, 20, 40]"), "{error}");
+    let error = distil("base", "task = 'three'\ncontext = [3]");
+    assert!(error.contains("stage 1 (distil): the teacher"), "{error}");
 }
 
 #[test]
