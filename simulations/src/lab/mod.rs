@@ -5,6 +5,7 @@
 //!
 //! Everybody is judged on people nobody trained on, and every number has its spread over seeds.
 
+mod compression;
 mod crew;
 mod heart_rate;
 mod motifs;
@@ -13,6 +14,7 @@ mod size_law;
 
 use std::path::{Path, PathBuf};
 
+pub use compression::{Compression, Size, Together};
 pub use heart_rate::{HeartRate, Shape};
 pub use motifs::Motifs;
 
@@ -20,9 +22,12 @@ use serde::{Deserialize, Serialize};
 use somnus_model::ModelError;
 use somnus_protocol::config::parse;
 use somnus_protocol::fault::ConfigError;
-use somnus_report::{Staging, Summary};
+use somnus_report::{ConfusionError, Staging, Summary};
 use somnus_signals::DataError;
 
+use crate::baselines::BaselineError;
+use crate::cohort::CohortError;
+use crate::model_file::ModelFileError;
 use crate::progress::Progress;
 use crate::scenario::ScenarioError;
 
@@ -30,6 +35,8 @@ use crate::scenario::ScenarioError;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "study", rename_all = "kebab-case")]
 pub enum Lab {
+    /// How small may a staging network be, and what does a teacher add?
+    Compression(Box<Compression>),
     /// How small may a network be that reads the heart rate, and what does a teacher add?
     HeartRate(HeartRate),
     /// Is the learnt motif distance worth its name?
@@ -64,6 +71,18 @@ pub enum LabError {
     /// A network.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A network's file.
+    #[error(transparent)]
+    File(#[from] ModelFileError),
+    /// Whom there is to train on and to judge.
+    #[error(transparent)]
+    People(#[from] CohortError),
+    /// Scores of people.
+    #[error(transparent)]
+    Score(#[from] BaselineError),
+    /// Counts that do not fit together.
+    #[error(transparent)]
+    Count(#[from] ConfusionError),
 }
 
 /// What every lab study has in common.
@@ -160,6 +179,7 @@ impl Lab {
 
     fn study(&self) -> &dyn Study {
         match self {
+            Self::Compression(study) => &**study,
             Self::HeartRate(study) => study,
             Self::Motifs(study) => study,
         }
@@ -167,6 +187,7 @@ impl Lab {
 
     fn study_mut(&mut self) -> &mut dyn Study {
         match self {
+            Self::Compression(study) => &mut **study,
             Self::HeartRate(study) => study,
             Self::Motifs(study) => study,
         }
@@ -190,7 +211,10 @@ mod tests {
     #[test]
     fn every_shipped_study_loads_and_mistakes_name_line_or_key() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/sim");
-        for name in ["heart-rate", "heart-rate-smoke", "motifs", "motifs-smoke"] {
+        for name in ["compression", "heart-rate", "motifs"]
+            .into_iter()
+            .flat_map(|name| [name.to_owned(), format!("{name}-smoke")])
+        {
             let lab =
                 Lab::load(&folder.join(format!("{name}.toml"))).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(lab.unwrap().name(), name);

@@ -1,0 +1,150 @@
+//! One student on one fold: made, taught, judged.
+
+use std::time::Instant;
+
+use somnus_model::distil::{Strategy, Teacher};
+use somnus_model::{Course, DeviceKind, NetConfig, Prepared, Stager};
+use somnus_protocol::plan::TrainPlan;
+use somnus_protocol::seed::{Label, Seed};
+use somnus_report::Confusion;
+use somnus_signals::Night;
+
+use super::{Compression, Size};
+use crate::baselines::score;
+use crate::cohort::People;
+use crate::lab::LabError;
+
+/// Predictions of which a size's time is the median.
+const TIMED: usize = 15;
+
+/// Widths above it learn at a lower rate.
+const USUAL_WIDTH: usize = 32;
+
+/// How a student learns.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Way {
+    /// From labels alone.
+    Scratch,
+    /// From a teacher too.
+    Taught(Strategy),
+}
+
+impl Way {
+    /// Labels alone first.
+    pub(super) fn all(strategies: &[Strategy]) -> Vec<Self> {
+        std::iter::once(Self::Scratch).chain(strategies.iter().copied().map(Self::Taught)).collect()
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Scratch => "from scratch",
+            Self::Taught(strategy) => strategy.name(),
+        }
+    }
+}
+
+/// What a study works on.
+pub(super) struct Bench<'a> {
+    pub(super) study: &'a Compression,
+    pub(super) people: &'a People,
+    /// What teachers start from.
+    pub(super) foundation: &'a Stager,
+}
+
+/// A fold of one seed with its teacher.
+pub(super) struct Fold {
+    seed: u64,
+    index: usize,
+    teacher: Stager,
+    /// The training people's, as the teacher takes them.
+    nights: Vec<Prepared>,
+    /// Of the teacher, on held-out people.
+    pub(super) counts: Confusion,
+}
+
+/// What a size costs.
+pub(super) struct Speed {
+    pub(super) weights: usize,
+    /// Of one night, layout included.
+    pub(super) milliseconds: f64,
+}
+
+impl Bench<'_> {
+    /// Sizes in their order, then the teacher's.
+    pub(super) fn speeds(&self) -> Result<Vec<Speed>, LabError> {
+        let night = &self.people.nights()[0];
+        let own = self.study.sizes.iter().map(|size| size.net(self.foundation.config()));
+        let mut speeds = Vec::new();
+        for config in own.chain([self.foundation.config().clone()]) {
+            let stager = Stager::new(&config, 1, DeviceKind::Flex)?;
+            let mut times = Vec::with_capacity(TIMED);
+            for _ in 0..TIMED {
+                let start = Instant::now();
+                stager.predict(night)?;
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+            times.sort_by(f64::total_cmp);
+            speeds.push(Speed { weights: stager.parameters(), milliseconds: times[TIMED / 2] });
+        }
+        Ok(speeds)
+    }
+
+    /// Makes the teacher.
+    pub(super) fn fold(&self, seed: u64, index: usize) -> Result<Fold, LabError> {
+        let mut teacher = self.foundation.clone();
+        let nights = self.nights(index, &teacher)?;
+        let chance = self.chance(seed, index, "teacher");
+        teacher.fit(&nights.iter().collect::<Vec<_>>(), &self.study.plan, self.study.passes, chance)?;
+        let counts = self.judge(&teacher, index)?;
+        Ok(Fold { seed, index, teacher, nights, counts })
+    }
+
+    /// Makes a student; its counts on held-out people. All ways begin with the same weights.
+    pub(super) fn student(&self, fold: &Fold, size: &Size, way: Way) -> Result<Confusion, LabError> {
+        let config = size.net(fold.teacher.config());
+        let student = Stager::new(&config, self.chance(fold.seed, fold.index, "student"), DeviceKind::Flex)?;
+        let (plan, averaged) = (self.plan(&config), self.study.averaged);
+        let chance = self.chance(fold.seed, fold.index, "lessons");
+        let course = match way {
+            Way::Scratch => {
+                let nights = self.nights(fold.index, &student)?;
+                Course::rehearsal(&student, nights, &plan, averaged, chance)?
+            }
+            Way::Taught(strategy) => {
+                let (teacher, nights) = (Teacher::Network(&fold.teacher), fold.nights.clone());
+                Course::distilled(&student, teacher, nights, &plan, strategy, averaged, chance)?
+            }
+        };
+        self.judge(&course.complete()?, fold.index)
+    }
+
+    /// Counts on the fold's held-out people.
+    pub(super) fn judge(&self, stager: &Stager, index: usize) -> Result<Confusion, LabError> {
+        let held_out = &self.people.folds[index].test;
+        let scores = score(self.people, held_out, stager.task(), |night| Ok(stager.predict(night)?.argmax()));
+        let mut sum = Confusion::new(stager.task().classes())?;
+        for counts in scores?.values() {
+            sum.merge(counts)?;
+        }
+        Ok(sum)
+    }
+
+    /// The fold's training nights, laid out for a network.
+    fn nights(&self, index: usize, stager: &Stager) -> Result<Vec<Prepared>, LabError> {
+        let nights = self.people.nights_of_all(&self.people.folds[index].train);
+        let prepared = nights.iter().map(|night| stager.prepare(night.as_ref() as &Night));
+        Ok(prepared.collect::<Result<_, _>>()?)
+    }
+
+    fn plan(&self, config: &NetConfig) -> TrainPlan {
+        let slower = (USUAL_WIDTH as f32 / config.width as f32).min(1.0);
+        TrainPlan { learning_rate: self.study.plan.learning_rate * slower, ..self.study.plan.clone() }
+    }
+
+    /// Chance for one use on one fold of one seed.
+    pub(super) fn chance(&self, seed: u64, fold: usize, what: &str) -> u64 {
+        Seed::from_number(seed)
+            .derive(Label::Training, format!("compression {what} {fold}").as_bytes())
+            .number()
+    }
+}

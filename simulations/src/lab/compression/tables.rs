@@ -1,0 +1,148 @@
+//! What came of students: kappa by size and way, what a teacher adds, and the law of sizes.
+
+use somnus_report::{Confusion, Grid, GridLine, Spread};
+
+use super::Compression;
+use super::students::{Fold, Speed, Way};
+use crate::cohort::People;
+use crate::lab::LabError;
+use crate::lab::size_law::{Form, SizeLaw};
+
+/// Bytes of a weight, and of a KiB.
+const NUMBER: f64 = 4.0;
+const KIB: f64 = 1024.0;
+
+/// Kappa of held-out people together, for each seed.
+type Kappas = Vec<Option<f64>>;
+
+/// All students.
+pub(super) struct Students<'a> {
+    pub(super) study: &'a Compression,
+    pub(super) ways: &'a [Way],
+    /// Place in `taught`, place in the sizes, way.
+    pub(super) jobs: &'a [(usize, usize, Way)],
+    /// Seed and fold.
+    pub(super) taught: &'a [(u64, usize)],
+    /// Of each job.
+    pub(super) found: &'a [Confusion],
+}
+
+impl Students<'_> {
+    /// Three tables.
+    pub(super) fn grids(&self, speeds: &[Speed]) -> Result<Vec<Grid>, LabError> {
+        let mut all = Vec::new();
+        for size in 0..self.study.sizes.len() {
+            let of = self.ways.iter().map(|way| self.kappas(size, *way)).collect::<Result<Vec<_>, _>>()?;
+            all.push(of);
+        }
+        Ok(vec![self.sizes(&all, speeds), self.gains(&all), self.laws(&all, speeds)])
+    }
+
+    /// Of one size and way.
+    fn kappas(&self, size: usize, way: Way) -> Result<Kappas, LabError> {
+        let mine = |seed: u64| {
+            let jobs = self.jobs.iter().zip(self.found);
+            let of = move |((fold, s, w), _): &(&(usize, usize, Way), &Confusion)| {
+                *s == size && *w == way && self.taught[*fold].0 == seed
+            };
+            jobs.filter(of).map(|(_, counts)| counts)
+        };
+        let pooled = |seed: &u64| Ok(Confusion::sum(mine(*seed))?.and_then(|sum| sum.kappa()));
+        self.study.seeds.iter().map(pooled).collect()
+    }
+
+    fn sizes(&self, all: &[Vec<Kappas>], speeds: &[Speed]) -> Grid {
+        let line = |((size, kappas), speed): ((&super::Size, &Vec<Kappas>), &Speed)| {
+            let one = |value: f64| Spread::of([Some(value)]);
+            let weights = speed.weights as f64;
+            let cost = [one(weights), one(weights * NUMBER / KIB), one(speed.milliseconds)];
+            let kappas = kappas.iter().map(|kappas| Spread::of(kappas.iter().copied()));
+            GridLine { name: size.name(), cells: cost.into_iter().chain(kappas).collect() }
+        };
+        let columns =
+            ["weights", "KiB (f32)", "ms a night"].into_iter().chain(self.ways.iter().map(Way::name));
+        Grid {
+            title: "Kappa of held-out people by size of the student and way of learning".into(),
+            lines_are: "student".into(),
+            columns: columns.map(str::to_owned).collect(),
+            lines: self.study.sizes.iter().zip(all).zip(speeds).map(line).collect(),
+        }
+    }
+
+    /// Seed by seed, so that what a seed does to both sides cancels.
+    fn gains(&self, all: &[Vec<Kappas>]) -> Grid {
+        let line = |(size, kappas): (&super::Size, &Vec<Kappas>)| {
+            let gain =
+                |taught: &Kappas| Spread::of(taught.iter().zip(&kappas[0]).map(|(a, b)| Some((*a)? - (*b)?)));
+            GridLine { name: size.name(), cells: kappas[1..].iter().map(gain).collect() }
+        };
+        Grid {
+            title: "What the teacher adds: kappa minus that of the twin from scratch, seed by seed".into(),
+            lines_are: "student".into(),
+            columns: self.ways[1..].iter().map(|way| way.name().to_owned()).collect(),
+            lines: self.study.sizes.iter().zip(all).map(line).collect(),
+        }
+    }
+
+    /// Laws of 1 - kappa without the largest size, and what they say of it.
+    fn laws(&self, all: &[Vec<Kappas>], speeds: &[Speed]) -> Grid {
+        let largest = (0..all.len()).max_by_key(|size| speeds[*size].weights).unwrap_or(0);
+        let mut lines = Vec::new();
+        for (number, way) in self.ways.iter().enumerate() {
+            let errors: Vec<Option<f64>> =
+                all.iter().map(|size| Some(1.0 - Spread::of(size[number].iter().copied()).mean?)).collect();
+            let points: Vec<(f64, f64)> = (0..all.len())
+                .filter(|size| *size != largest)
+                .filter_map(|size| Some((speeds[size].weights as f64, errors[size]?)))
+                .collect();
+            for (form, law) in [(Form::Power, "power"), (Form::Exponential, "exponential")] {
+                let Some(fit) = SizeLaw::fit(form, &points) else { continue };
+                let foretold = fit.at(speeds[largest].weights as f64);
+                let cells =
+                    [Some(fit.floor), Some(fit.shape), Some(fit.off), Some(foretold), errors[largest]];
+                let cells = cells.into_iter().map(|value| Spread::of([value])).collect();
+                lines.push(GridLine { name: format!("{}, {law}", way.name()), cells });
+            }
+        }
+        let columns = ["floor c", "b, or weights s", "off by (RMS)", "largest, foretold", "largest, found"];
+        Grid {
+            title: "Error (1 - kappa) by size N: c + a N^-b and c + a e^(-N/s), fitted without the largest"
+                .into(),
+            lines_are: "learned, law".into(),
+            columns: columns.map(str::to_owned).to_vec(),
+            lines,
+        }
+    }
+
+    /// What the tables do not say.
+    pub(super) fn notes(&self, folds: &[Fold], people: &People) -> Result<Vec<String>, LabError> {
+        let mut teachers = Vec::new();
+        for seed in &self.study.seeds {
+            let of = folds.iter().zip(self.taught).filter(|(_, (s, _))| s == seed);
+            teachers.push(Confusion::sum(of.map(|(fold, _)| &fold.counts))?.and_then(|sum| sum.kappa()));
+        }
+        let teacher = Spread::of(teachers);
+        let judged = people.folds.len().min(self.study.judged);
+        let held_out: usize = people.folds[..judged].iter().map(|fold| fold.test.len()).sum();
+        let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
+        Ok(vec![
+            format!(
+                "The teacher is the foundation `{}`, trained on all training people of a fold together for {} passes: kappa {} ± {} on \
+                 the same held-out people.",
+                String::from(self.study.teacher.clone()),
+                self.study.passes,
+                number(teacher.mean),
+                number(teacher.sd)
+            ),
+            format!(
+                "{held_out} of {} people are held out, in {judged} of {} folds; mean ± sd over seeds. Students begin with random weights, \
+                 the same for each way, and take {} steps on the training people's nights.",
+                people.people().len(),
+                people.folds.len(),
+                self.study.plan.steps
+            ),
+            "The base foundation was chosen on people of sleep-accel: what students have from it is optimistic there.".into(),
+            "Milliseconds are of the machine that made this, one night from features to stages, the median of 15.".into(),
+        ])
+    }
+}
