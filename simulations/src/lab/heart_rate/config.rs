@@ -15,7 +15,7 @@ const RATES: [usize; 3] = [16, 32, 64];
 pub struct HeartRate {
     /// Names the run. Default `heart-rate`.
     pub name: String,
-    /// Each holds out other people and begins with other weights. Default 1, 2, 3.
+    /// Each holds out other people and begins with other weights. Default 4, 5, 6.
     pub seeds: Vec<u64>,
     /// People held out. Default 10.
     pub test_people: usize,
@@ -27,14 +27,14 @@ pub struct HeartRate {
     pub copies: usize,
     /// By how much at most, 1.3 for 30 %. Default 1.3.
     pub stretch: f64,
-    /// The teacher's network. Default a million weights.
+    /// The teacher's network. Default 200,000 weights.
     pub teacher: Shape,
     /// Its training steps. Default 800.
     pub teacher_steps: u32,
     /// Networks to be taught; the law of size is of those over the wave. Default a thousand to a million
     /// weights, and a perceptron.
     pub students: Vec<Shape>,
-    /// Ways to teach them. Default all four.
+    /// Ways to teach them. Default all four, at temperature 1: neighbouring classes share a label already.
     pub strategies: Vec<Strategy>,
     /// A student's training steps. Default 400.
     pub steps: u32,
@@ -51,13 +51,13 @@ impl Default for HeartRate {
         let wave = |widths: &[usize], embedding| Shape::Wave { widths: widths.to_vec(), embedding };
         Self {
             name: "heart-rate".into(),
-            seeds: vec![1, 2, 3],
+            seeds: vec![4, 5, 6],
             test_people: 10,
             rate: 16,
             smooth: 3.0,
             copies: 2,
             stretch: 1.3,
-            teacher: wave(&[16, 32, 64, 128, 320], 64),
+            teacher: wave(&[16, 32, 64, 128], 64),
             teacher_steps: 800,
             students: vec![
                 wave(&[4, 4], 4),
@@ -69,7 +69,12 @@ impl Default for HeartRate {
                 wave(&[16, 32, 64, 128, 320], 64),
                 Shape::Mlp { hidden: vec![128, 64] },
             ],
-            strategies: Strategy::ALL.to_vec(),
+            strategies: vec![
+                Strategy::Hard { labels: 1.0 },
+                Strategy::Soft { alpha: 0.7, temperature: 1.0 },
+                Strategy::Dkd { alpha: 1.0, beta: 4.0, temperature: 1.0 },
+                Strategy::Feature { gamma: 1.0 },
+            ],
             steps: 400,
             batch: 32,
             learning_rate: 1e-2,
