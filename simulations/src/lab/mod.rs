@@ -6,8 +6,11 @@
 //! Everybody is judged on people nobody trained on, and every number has its spread over seeds.
 
 mod compression;
+mod activities;
 mod crew;
+mod handcrafted;
 mod heart_rate;
+mod learn;
 mod motifs;
 mod pulse;
 mod size_law;
@@ -15,6 +18,7 @@ mod size_law;
 use std::path::{Path, PathBuf};
 
 pub use compression::{Compression, Size, Together};
+pub use activities::Activities;
 pub use heart_rate::{HeartRate, Shape};
 pub use motifs::Motifs;
 
@@ -39,7 +43,9 @@ pub enum Lab {
     Compression(Box<Compression>),
     /// How small may a network be that reads the heart rate, and what does a teacher add?
     HeartRate(HeartRate),
-    /// Is the learnt motif distance worth its name?
+    /// Ways of learning from acceleration without labels, judged by activities, on `wisdm-watch`.
+    Activities(Activities),
+    /// Is the learnt motif distance worth its name? Of made-up movements.
     Motifs(Motifs),
 }
 
@@ -181,6 +187,7 @@ impl Lab {
         match self {
             Self::Compression(study) => &**study,
             Self::HeartRate(study) => study,
+            Self::Activities(study) => study,
             Self::Motifs(study) => study,
         }
     }
@@ -189,6 +196,7 @@ impl Lab {
         match self {
             Self::Compression(study) => &mut **study,
             Self::HeartRate(study) => study,
+            Self::Activities(study) => study,
             Self::Motifs(study) => study,
         }
     }

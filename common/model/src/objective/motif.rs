@@ -6,7 +6,7 @@
 //! to rank candidates.
 
 use burn::tensor::activation::{gelu, softmax};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,32 @@ pub struct Comparison {
     pub attention: Tensor<3>,
 }
 
+/// Windows as they answer queries.
+struct Candidates {
+    /// Their statistics, or 0 and 1, `[C, B, 1]`.
+    mean: Tensor<3>,
+    spread: Tensor<3>,
+    /// `[B, E, T]`.
+    keys: Tensor<3>,
+    /// `[B, T, E]`.
+    values: Tensor<3>,
+}
+
+impl Candidates {
+    /// Some of them, in another order.
+    fn select(&self, rows: Vec<i64>) -> Self {
+        let len = rows.len();
+        let rows: Tensor<1, Int> = Tensor::from_data(TensorData::new(rows, [len]), &self.keys.device());
+        let of = |tensor: &Tensor<3>, axis: usize| tensor.clone().select(axis, rows.clone());
+        Self {
+            mean: of(&self.mean, 1),
+            spread: of(&self.spread, 1),
+            keys: of(&self.keys, 0),
+            values: of(&self.values, 0),
+        }
+    }
+}
+
 impl MotifDistance {
     /// The published size: 58,617 weights, sees 57 samples.
     pub fn relcon() -> Self {
@@ -89,7 +115,8 @@ impl MotifDistance {
         candidate: Tensor<3>,
         attention: Attention,
     ) -> Comparison {
-        self.rebuild(weights, anchor, candidate, attention, None)
+        let candidates = self.learn_by_heart(weights, candidate);
+        self.rebuild(weights, anchor, candidates, attention, None)
     }
 
     /// The training loss: `segments` rebuilt from `changed` copies of themselves, both `[C, B, T]`; the mean distance.
@@ -106,7 +133,8 @@ impl MotifDistance {
         let keep = |_| if rng.random::<f32>() < DROPOUT { 0.0 } else { 1.0 / (1.0 - DROPOUT) };
         let kept: Vec<f32> = (0..batch * len * len).map(keep).collect();
         let kept = Tensor::from_data(TensorData::new(kept, [batch, len, len]), &segments.device());
-        self.rebuild(weights, segments, changed, Attention::Sparsemax, Some(kept)).distance.mean()
+        let candidates = self.learn_by_heart(weights, changed);
+        self.rebuild(weights, segments, candidates, Attention::Sparsemax, Some(kept)).distance.mean()
     }
 
     /// What [`RelativeLoss`](super::RelativeLoss) ranks by: distances `[B - 1 + C, B]` from each of `anchors` `[c, B, T]`
@@ -124,30 +152,25 @@ impl MotifDistance {
     ) -> Tensor<2> {
         let weights = weights.frozen();
         let (anchors, within) = (anchors.inner(), within.inner());
-        let [c, batch, len] = anchors.dims();
+        let [_, batch, _] = anchors.dims();
         let own = within.dims()[1] / batch;
         assert_eq!(within.dims()[1], own * batch, "as many candidates for each anchor");
-        let within = within.reshape([c, batch, own, len]);
-        let others = (1..batch).map(|by| {
-            let (head, tail) = (anchors.clone().narrow(1, 0, by), anchors.clone().narrow(1, by, batch - by));
-            Tensor::cat(vec![tail, head], 1)
-        });
-        let own = (0..own).map(|j| within.clone().narrow(2, j, 1).reshape([c, batch, len]));
-        let rows = others.chain(own).map(|candidates| {
-            self.compare(&weights, anchors.clone(), candidates, attention).distance.unsqueeze()
-        });
-        Tensor::cat(rows.collect(), 0)
+        // Every window is read as a candidate once, however many anchors it is compared with.
+        let others = self.learn_by_heart(&weights, anchors.clone());
+        let within = self.learn_by_heart(&weights, within);
+        let turned = |by: usize| (by..by + batch).map(|i| (i % batch) as i64).collect();
+        let own = (0..own).map(|j| (0..batch).map(|i| (i * own + j) as i64).collect());
+        let rows =
+            (1..batch).map(turned).map(|chosen| others.select(chosen)).chain(own.map(|c| within.select(c)));
+        let row = |candidates: Candidates| {
+            self.rebuild(&weights, anchors.clone(), candidates, attention, None).distance.unsqueeze()
+        };
+        Tensor::cat(rows.map(row).collect(), 0)
     }
 
-    fn rebuild(
-        &self,
-        weights: &Weights,
-        anchor: Tensor<3>,
-        candidate: Tensor<3>,
-        attention: Attention,
-        kept: Option<Tensor<3>>,
-    ) -> Comparison {
-        let [channels, batch, len] = anchor.dims();
+    /// What a candidate offers to every anchor, `[C, B, T]`.
+    fn learn_by_heart(&self, weights: &Weights, candidate: Tensor<3>) -> Candidates {
+        let [channels, batch, _] = candidate.dims();
         // Reversible instance norm by the candidate's statistics: a match must agree in level and scale too.
         let (mean, spread) = if self.revin {
             let mean = candidate.clone().inner().mean_dim(2);
@@ -157,14 +180,29 @@ impl MotifDistance {
             let zero = Tensor::zeros([channels, batch, 1], &candidate.device().inner());
             (zero.clone(), zero + 1.0)
         };
-        let gain = column(weights.get("revin.affine_weight"));
-        let shift = column(weights.get("revin.affine_bias"));
-        let norm = |x: Tensor<3>| (x - mean.clone()) / spread.clone() * gain.clone() + shift.clone();
-        let (from, to) = (norm(candidate), norm(anchor.clone()));
+        let from = self.normed(weights, candidate, &mean, &spread);
+        let keys = self.read(weights, "k_func", from.clone()).permute([1, 0, 2]);
+        let values = self.read(weights, "v_func", from).permute([1, 2, 0]);
+        Candidates { mean, spread, keys, values }
+    }
 
+    fn normed(&self, weights: &Weights, x: Tensor<3>, mean: &Tensor<3>, spread: &Tensor<3>) -> Tensor<3> {
+        let gain = column(weights.get("revin.affine_weight"));
+        (x - mean.clone()) / spread.clone() * gain + column(weights.get("revin.affine_bias"))
+    }
+
+    fn rebuild(
+        &self,
+        weights: &Weights,
+        anchor: Tensor<3>,
+        candidates: Candidates,
+        attention: Attention,
+        kept: Option<Tensor<3>>,
+    ) -> Comparison {
+        let [channels, batch, len] = anchor.dims();
+        let Candidates { mean, spread, keys, values } = candidates;
+        let to = self.normed(weights, anchor.clone(), &mean, &spread);
         let queries = self.read(weights, "q_func", to).permute([1, 2, 0]); // [B, T, E]
-        let keys = self.read(weights, "k_func", from.clone()).permute([1, 0, 2]); // [B, E, T]
-        let values = self.read(weights, "v_func", from).permute([1, 2, 0]); // [B, T, E]
         let scores = queries.matmul(keys) / (self.width as f32).sqrt();
         let attention = match attention {
             Attention::Sparsemax => sparsemax(scores),
@@ -177,6 +215,8 @@ impl MotifDistance {
         let mixed = used.matmul(values).permute([2, 0, 1]).reshape([self.width, batch * len]);
         let out = weights.get::<2>("out_proj.weight").matmul(mixed).reshape([channels, batch, len])
             + column(weights.get("out_proj.bias"));
+        let gain = column(weights.get("revin.affine_weight"));
+        let shift = column(weights.get("revin.affine_bias"));
         let reconstruction = (out - shift) / (gain + EPSILON * EPSILON) * spread + mean;
         let error = (reconstruction.clone() - anchor).square();
         let distance = error.sum_dim(2).sum_dim(0).reshape([batch]);
