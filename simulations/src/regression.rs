@@ -20,7 +20,7 @@ pub struct Regression {
     mean: Vec<f32>,
     /// One over the standard deviation of each column; 0 for a column that never changes.
     inverse: Vec<f32>,
-    /// `[columns + 1, classes]`; the last row is the bias.
+    /// `[classes, columns + 1]`; the last column is the bias.
     weights: Vec<f32>,
 }
 
@@ -58,20 +58,29 @@ impl Regression {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         let batches = rows.len().div_ceil(BATCH).max(1);
         let passes = PASSES.max(LEAST_STEPS.div_ceil(batches));
+        let mut gradient = zeros;
         for pass in 0..passes {
             order.shuffle(&mut rng);
             for (number, batch) in order.chunks(BATCH).enumerate() {
-                let mut gradient = zeros.clone();
-                let held = fitted.weights[..width * classes.len()].iter().map(|w| ridge * w);
-                gradient.iter_mut().zip(held).for_each(|(g, r)| *g = r);
-                for row in batch {
-                    let (class, x) = (rows[*row].0, &x[row * width..][..width]);
-                    let mut slope = fitted.probabilities(x);
+                for (gradient, weights) in
+                    gradient.chunks_exact_mut(width + 1).zip(fitted.weights.chunks_exact(width + 1))
+                {
+                    gradient.iter_mut().zip(weights).for_each(|(g, w)| *g = ridge * w);
+                    gradient[width] = 0.0;
+                }
+                let of_batch: Vec<&[f32]> = batch.iter().map(|row| &x[row * width..][..width]).collect();
+                let logits = fitted.logits(&of_batch);
+                for (place, (row, x)) in batch.iter().zip(&of_batch).enumerate() {
+                    let class = rows[*row].0;
+                    let mut slope: Vec<f32> =
+                        logits.iter().skip(place).step_by(batch.len()).copied().collect();
+                    softmax(&mut slope);
                     slope[class] -= 1.0;
                     let part = share[class] / batch.len() as f32;
-                    slope.iter_mut().for_each(|s| *s *= part);
-                    for (row, x) in gradient.chunks_exact_mut(classes.len()).zip(x.iter().chain([&1.0])) {
-                        row.iter_mut().zip(&slope).for_each(|(g, s)| *g += s * x);
+                    for (gradient, slope) in gradient.chunks_exact_mut(width + 1).zip(&slope) {
+                        let slope = slope * part;
+                        gradient.iter_mut().zip(*x).for_each(|(g, x)| *g += slope * x);
+                        gradient[width] += slope;
                     }
                 }
                 let done = (pass * batches + number) as f32 / (passes * batches) as f32;
@@ -85,7 +94,7 @@ impl Regression {
     #[must_use]
     pub fn class(&self, row: &[f32]) -> usize {
         let x: Vec<f32> = self.standardised(row).collect();
-        let p = self.probabilities(&x);
+        let p = self.logits(&[&x]);
         (0..self.classes).rev().max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap_or(0)
     }
 
@@ -93,18 +102,32 @@ impl Regression {
         row.iter().zip(&self.mean).zip(&self.inverse).map(|((x, mean), inverse)| (x - mean) * inverse)
     }
 
-    fn probabilities(&self, x: &[f32]) -> Vec<f32> {
-        let (rows, bias) = self.weights.split_at(x.len() * self.classes);
-        let mut p = bias.to_vec();
-        for (row, x) in rows.chunks_exact(self.classes).zip(x) {
-            p.iter_mut().zip(row).for_each(|(p, w)| *p += w * x);
+    /// The logits of standardised rows, `[classes, rows]`: rows are side by side, so that a processor takes many at once.
+    fn logits(&self, rows: &[&[f32]]) -> Vec<f32> {
+        let (n, width) = (rows.len(), self.mean.len());
+        let mut columns = vec![0.0; width * n];
+        for (place, row) in rows.iter().enumerate() {
+            for (column, value) in row.iter().enumerate() {
+                columns[column * n + place] = *value;
+            }
         }
-        let top = p.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        p.iter_mut().for_each(|p| *p = (*p - top).exp());
-        let sum: f32 = p.iter().sum();
-        p.iter_mut().for_each(|p| *p /= sum);
-        p
+        let mut logits = Vec::with_capacity(self.classes * n);
+        for weights in self.weights.chunks_exact(width + 1) {
+            let first = logits.len();
+            logits.resize(first + n, weights[width]);
+            for (weight, column) in weights.iter().zip(columns.chunks_exact(n)) {
+                logits[first..].iter_mut().zip(column).for_each(|(p, x)| *p += weight * x);
+            }
+        }
+        logits
     }
+}
+
+fn softmax(logits: &mut [f32]) {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    logits.iter_mut().for_each(|p| *p = (*p - top).exp());
+    let sum: f32 = logits.iter().sum();
+    logits.iter_mut().for_each(|p| *p /= sum);
 }
 
 /// Mean of each column, and one over its standard deviation.

@@ -8,19 +8,26 @@
 mod compression;
 mod activities;
 mod crew;
+mod cross_modal;
 mod handcrafted;
 mod heart_rate;
 mod learn;
 mod motifs;
+mod participants;
+mod positives;
 mod pulse;
 mod size_law;
+mod wrist;
 
 use std::path::{Path, PathBuf};
 
 pub use compression::{Compression, Size, Together};
 pub use activities::Activities;
+pub use cross_modal::CrossModal;
 pub use heart_rate::{HeartRate, Shape};
 pub use motifs::Motifs;
+pub use participants::Positives;
+pub use positives::PositivesStudy;
 
 use serde::{Deserialize, Serialize};
 use somnus_model::ModelError;
@@ -45,8 +52,12 @@ pub enum Lab {
     HeartRate(HeartRate),
     /// Ways of learning from acceleration without labels, judged by activities, on `wisdm-watch`.
     Activities(Activities),
+    /// What does acceleration know of the heart, once it has learned from pulse waves? On `stress-predict`.
+    CrossModal(CrossModal),
     /// Is the learnt motif distance worth its name? Of made-up movements.
     Motifs(Motifs),
+    /// What do positives of one person cost, and what does KoLeo bring? On `stress-predict`.
+    Positives(PositivesStudy),
 }
 
 /// Threads, and who is told what comes next and in how many steps.
@@ -188,7 +199,9 @@ impl Lab {
             Self::Compression(study) => &**study,
             Self::HeartRate(study) => study,
             Self::Activities(study) => study,
+            Self::CrossModal(study) => study,
             Self::Motifs(study) => study,
+            Self::Positives(study) => study,
         }
     }
 
@@ -197,7 +210,9 @@ impl Lab {
             Self::Compression(study) => &mut **study,
             Self::HeartRate(study) => study,
             Self::Activities(study) => study,
+            Self::CrossModal(study) => study,
             Self::Motifs(study) => study,
+            Self::Positives(study) => study,
         }
     }
 }

@@ -43,6 +43,12 @@ pub enum Look {
 }
 
 impl Gallery {
+    /// Rows that are there already: of each person the nights, each `[epochs, width]`.
+    #[must_use]
+    pub fn new(width: usize, people: Vec<Vec<Vec<f32>>>) -> Self {
+        Self { width, people }
+    }
+
     /// The rows of `people`, as a network has them.
     ///
     /// # Errors
