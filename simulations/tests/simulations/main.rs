@@ -3,6 +3,7 @@
 mod cli;
 mod heart_rate;
 mod invariance;
+mod lab;
 mod parity;
 mod personal;
 mod poisoning;
