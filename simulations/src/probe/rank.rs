@@ -56,7 +56,8 @@ fn eigenvalues(mut m: Vec<f64>, n: usize) -> Vec<f64> {
     let all: f64 = m.iter().map(|v| v * v).sum();
     for _ in 0..SWEEPS {
         // Relative to the whole: singular values are wrong by a hundred-millionth of the largest at most.
-        if !(beside(&m) > 1e-32 * all) {
+        let left = beside(&m);
+        if left.is_nan() || left <= 1e-32 * all {
             break;
         }
         for p in 0..n {

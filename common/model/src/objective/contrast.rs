@@ -56,7 +56,7 @@ pub fn nt_xent(a: Tensor<2>, b: Tensor<2>, temperature: f32) -> Tensor<1> {
 pub fn koleo(rows: Tensor<2>) -> Tensor<1> {
     let rows = unit(rows);
     let [batch, _] = rows.dims();
-    let cosines = rows.clone().matmul(rows.clone().transpose());
+    let cosines = rows.clone().matmul(rows.transpose());
     let itself = Tensor::<2>::eye(batch, &cosines.device());
     // Of unit vectors the squared distance is 2 - 2 cos; oneself is nobody's neighbour.
     let nearest = (cosines - itself * 4.0).max_dim(1);
