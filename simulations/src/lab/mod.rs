@@ -5,8 +5,8 @@
 //!
 //! Everybody is judged on people nobody trained on, and every number has its spread over seeds.
 
-mod compression;
 mod activities;
+mod compression;
 mod crew;
 mod cross_modal;
 mod handcrafted;
@@ -21,8 +21,8 @@ mod wrist;
 
 use std::path::{Path, PathBuf};
 
-pub use compression::{Compression, Size, Together};
 pub use activities::Activities;
+pub use compression::{Compression, Size, Together};
 pub use cross_modal::CrossModal;
 pub use heart_rate::{HeartRate, Shape};
 pub use motifs::Motifs;
