@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes RESULTS.md from the public recordings: tools/results.sh DATA, where DATA holds sleep-accel/, slpdb/, ...
-# (see models/README.md for where they come from). About two hours on two cores; runs that are there already are kept.
+# (see models/README.md for where they come from). About three hours on two cores; runs that are there already are kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?usage: tools/results.sh DATA}
@@ -22,8 +22,15 @@ run privacy sleep-accel
 run encoding sleep-accel
 run poisoning sleep-accel
 run stragglers ''
+run sleep-accel-nano sleep-accel
+run compression sleep-accel
+run heart-rate stress-predict
+run cross-modal stress-predict
+run positives stress-predict
+run activities wisdm-watch
+run motifs ''
 
 {
     cat configs/sim/results.md
-    sim results runs/{sleep-accel,sleep-accel-few,sleep-accel-three,sleep-accel-sleep-wake,personal,invariance,slpdb,privacy-attacks,privacy,encoding,poisoning,stragglers}
+    sim results runs/{sleep-accel,sleep-accel-few,sleep-accel-three,sleep-accel-sleep-wake,personal,invariance,slpdb,privacy-attacks,privacy,encoding,poisoning,stragglers,sleep-accel-nano,compression,heart-rate,cross-modal,positives,activities,motifs}
 } >RESULTS.md

@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn every_shipped_study_loads_and_mistakes_name_line_or_key() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/sim");
-        for name in ["compression", "heart-rate", "motifs"]
+        for name in ["activities", "compression", "cross-modal", "heart-rate", "motifs", "positives"]
             .into_iter()
             .flat_map(|name| [name.to_owned(), format!("{name}-smoke")])
         {
