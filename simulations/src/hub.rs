@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use somnus_model::encoder::{Wave, Weights};
-use somnus_model::{DeviceKind, ModelError, Stager};
+use somnus_model::{DeviceKind, ModelError, Prepared, Quantised, Stager};
 use somnus_protocol::checkpoint::{Checkpoint, CheckpointError};
 use somnus_protocol::plan::TrainPlan;
 use somnus_signals::synthetic::{SyntheticConfig, cohort};
@@ -21,6 +21,9 @@ const STEPS: u32 = 1000;
 
 /// Epochs of the night that the wave encoders see: eight hours.
 const EPOCHS: usize = 960;
+
+/// Stagings of one night whose median counts.
+pub const REPEATS: usize = 31;
 
 /// What a night on a hub took.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -37,6 +40,8 @@ pub struct Hub {
     pub head_mib: f64,
     /// Passes over a night, the staging network's first.
     pub passes: Vec<Pass>,
+    /// Staging the night, at each precision.
+    pub staging: Vec<Precision>,
     /// The most memory in the end, MiB.
     pub peak_mib: f64,
 }
@@ -52,6 +57,17 @@ pub struct Pass {
     pub seconds: f64,
     /// Processor seconds of all threads.
     pub cpu_seconds: f64,
+}
+
+/// What staging a night takes at one precision of weights and activations.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Precision {
+    /// `f32` or `int8`.
+    pub of: String,
+    /// Milliseconds by the clock, the median of [`REPEATS`].
+    pub milliseconds: f64,
+    /// The network's weights, KiB.
+    pub kib: f64,
 }
 
 /// Why there is nothing to print.
@@ -81,6 +97,8 @@ pub fn measure() -> Result<Hub, HubError> {
     let embedded = stager.embed(&prepared);
     let mut passes = vec![whole.pass("staging network".into(), night.epochs)];
 
+    let staging = precisions(&stager, &prepared);
+
     let plan = TrainPlan { steps: STEPS, ..TrainPlan::default() };
     let meter = Meter::start();
     let steps = stager.train_head(&[&embedded], &plan, 1, &[])?.steps;
@@ -104,8 +122,29 @@ pub fn measure() -> Result<Hub, HubError> {
         head_cpu_seconds: head.cpu,
         head_mib,
         passes,
+        staging,
         peak_mib: rss::peak_mib(),
     })
+}
+
+/// The same night staged in f32 and in int8, on this thread.
+#[must_use]
+pub fn precisions(stager: &Stager, night: &Prepared) -> Vec<Precision> {
+    let coded = Quantised::of(stager);
+    let precision = |of: &str, bytes: usize, stage: &dyn Fn()| {
+        let mut seconds: Vec<f64> = (0..REPEATS)
+            .map(|_| {
+                let meter = Meter::start();
+                stage();
+                meter.read().seconds
+            })
+            .collect();
+        seconds.sort_by(f64::total_cmp);
+        Precision { of: of.into(), milliseconds: 1e3 * seconds[REPEATS / 2], kib: bytes as f64 / 1024.0 }
+    };
+    let exact = || drop(std::hint::black_box(stager.predict_prepared(night)));
+    let rounded = || drop(std::hint::black_box(coded.predict(night)));
+    vec![precision("f32", 4 * stager.parameters(), &exact), precision("int8", coded.bytes(), &rounded)]
 }
 
 impl Meter {
@@ -127,6 +166,13 @@ pub fn table(hub: &Hub) -> String {
             out,
             "{:<16} over {:>4} epochs: {:.2} s ({:.2} s of processor time)",
             pass.of, pass.epochs, pass.seconds, pass.cpu_seconds
+        );
+    }
+    for one in &hub.staging {
+        let _ = writeln!(
+            out,
+            "staging a night of {} epochs in {:<4}: {:.2} ms, {:.0} KiB of weights",
+            hub.epochs, one.of, one.milliseconds, one.kib
         );
     }
     let _ = writeln!(out, "with a night of raw signals in memory: {:.1} MiB at most", hub.peak_mib);
@@ -154,6 +200,9 @@ mod tests {
         assert!(hub.passes.iter().all(|pass| pass.seconds > 0.0));
         assert!(hub.peak_mib >= hub.head_mib);
         let text = table(&hub);
-        assert_eq!(text.lines().count(), 6, "{text}");
+        assert_eq!(text.lines().count(), 8, "{text}");
+        let [exact, rounded] = &hub.staging[..] else { panic!("{:?}", hub.staging) };
+        assert_eq!((exact.of.as_str(), rounded.of.as_str()), ("f32", "int8"));
+        assert!(rounded.kib < 0.3 * exact.kib, "{:?}", hub.staging);
     }
 }

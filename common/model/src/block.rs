@@ -15,7 +15,7 @@ use crate::params::BlockPlaces;
 use crate::vector::{LANES, add, dispatch, fold, gelu};
 
 /// Added to variances, as in PyTorch's layer norm.
-const EPSILON: f32 = 1e-5;
+pub(crate) const EPSILON: f32 = 1e-5;
 
 /// One block of one network over one night.
 pub(crate) struct Block<'a> {
@@ -238,7 +238,7 @@ impl Block<'_> {
 
 /// A row as whole lanes; rows are multiples of [`LANES`] long.
 #[inline(always)]
-fn lanes(row: &[f32]) -> &[[f32; LANES]] {
+pub(crate) fn lanes(row: &[f32]) -> &[[f32; LANES]] {
     row.as_chunks().0
 }
 
@@ -248,7 +248,7 @@ fn lanes_mut(row: &mut [f32]) -> &mut [[f32; LANES]] {
 }
 
 #[inline(always)]
-fn sum<'a>(row: impl Iterator<Item = &'a [f32; LANES]>, of: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn sum<'a>(row: impl Iterator<Item = &'a [f32; LANES]>, of: impl Fn(f32) -> f32) -> f32 {
     let mut total = [0.0; LANES];
     for lanes in row {
         for i in 0..LANES {

@@ -17,6 +17,7 @@
 //! | `level` | nights at one level of wake |
 //! | `distil` | small networks taught by big ones |
 //! | `stager`, `trainer` | what others use |
+//! | `int8` | the same staging in eight bits |
 //! | `encoder`, `objective` | waveform networks under autodiff, and what they are pretrained for |
 //! | `vector`, `matrix` | loops for wide vectors; the bridge to burn |
 //!
@@ -37,6 +38,7 @@ mod error;
 mod export;
 mod footprint;
 mod input;
+mod int8;
 mod invariance;
 mod level;
 mod loss;
@@ -61,6 +63,7 @@ pub use config::{DeviceKind, NetConfig};
 pub use course::Course;
 pub use error::ModelError;
 pub use input::Prepared;
+pub use int8::Quantised;
 pub use invariance::{Alike, Likeness};
 pub use masked::MaskedPlan;
 pub use personal::FineTuning;
