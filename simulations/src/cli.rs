@@ -101,6 +101,9 @@ pub struct EvaluateArgs {
     /// Where the reports go.
     #[arg(long)]
     pub out: PathBuf,
+    /// Stage in eight bits, and show beside it what the network as it is comes to: kappa, milliseconds, KiB.
+    #[arg(long)]
+    pub int8: bool,
     /// Print the summary as JSON instead of the table.
     #[arg(long)]
     pub json: bool,

@@ -3,16 +3,26 @@
 use std::path::Path;
 use std::time::Instant as Clock;
 
-use somnus_model::Stager;
+use somnus_model::{ModelError, Posterior, Quantised, Stager};
 use somnus_report::{ClientResult, Confusion, Row, Summary};
-use somnus_signals::{Cohort, DataError, Night, NightRules};
+use somnus_signals::{Cohort, DataError, Night, NightRules, PersonId, Task};
 
 use crate::cohort::in_folder;
-use crate::federate::{StudyError, client_result, staging};
+use crate::eight_bits;
+use crate::federate::{StudyError, client_result_by, staging};
 use crate::merge::merged;
 use crate::model_file::Model;
 use crate::study::BOOTSTRAP;
 use crate::summary;
+
+/// With how many bits a network stages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Precision {
+    /// As it is.
+    F32,
+    /// In eight bits, beside the network as it is.
+    Int8,
+}
 
 /// Why nothing was scored.
 #[derive(Debug, thiserror::Error)]
@@ -33,11 +43,17 @@ pub enum EvaluateError {
     Study(#[from] StudyError),
 }
 
-/// Stages every labelled night of `folder` and compares with its labels. `start` is when the work began.
+/// Stages every labelled night of `folder` and compares with its labels; in [`Precision::Int8`] once in f32 and once in
+/// int8, people and nights being those of int8. `start` is when the work began.
 ///
 /// # Errors
 /// [`EvaluateError`] naming the folder, or the file and line.
-pub fn evaluate(model: &Model, folder: &Path, start: Clock) -> Result<Summary, EvaluateError> {
+pub fn evaluate(
+    model: &Model,
+    folder: &Path,
+    precision: Precision,
+    start: Clock,
+) -> Result<Summary, EvaluateError> {
     let rules = NightRules { require_labels: true, ..NightRules::default() };
     let cohort = in_folder(folder, &rules)?;
     if cohort.nights.is_empty() {
@@ -46,12 +62,27 @@ pub fn evaluate(model: &Model, folder: &Path, start: Clock) -> Result<Summary, E
     }
     let clients = staged(&model.stager, &cohort, "evaluated")?;
     let task = model.stager.task();
-    let row = row(&model.manifest.name, &clients)?;
-    let mut summary = Summary::new(&model.manifest.name, task.name(), staging(task));
+    let name = &model.manifest.name;
+    let exact = row(name, &clients)?;
+    let mut summary = Summary::new(name, task.name(), staging(task));
     summary.config = serde_json::json!({ "model": model.manifest });
-    summary.merged = merged(&row, task).map_err(StudyError::from)?;
-    summary.rows = vec![row];
-    summary.clients = clients;
+    (summary.rows, summary.clients) = match precision {
+        Precision::F32 => (vec![exact], clients),
+        Precision::Int8 => {
+            let coded = Quantised::of(&model.stager);
+            let stage = |night: &Night| Ok(coded.predict(&model.stager.prepare(night)?));
+            let rounded_clients = staged_by(&cohort, "evaluated", task, &stage)?;
+            let rounded = row(&format!("{name} in int8"), &rounded_clients)?;
+            let night = model.stager.prepare(&cohort.nights[0]).map_err(StudyError::from)?;
+            let costs = eight_bits::costs(&model.stager, &night);
+            let both = [&clients[..], &rounded_clients[..]];
+            summary.grids = vec![eight_bits::grid([&exact, &rounded], both, &costs)];
+            (vec![exact, rounded], rounded_clients)
+        }
+    };
+    if let Some(last) = summary.rows.last() {
+        summary.merged = merged(last, task).map_err(StudyError::from)?;
+    }
     summary.excluded = summary::left_out(&cohort.excluded);
     summary.notes = vec![
         "Whether the model has seen these people is for its maker to say; the manifest tells what it was trained on."
@@ -63,9 +94,18 @@ pub fn evaluate(model: &Model, folder: &Path, start: Clock) -> Result<Summary, E
 
 /// Every person of a cohort, staged.
 pub(crate) fn staged(stager: &Stager, cohort: &Cohort, role: &str) -> Result<Vec<ClientResult>, StudyError> {
-    let person = |person: &somnus_signals::PersonId| {
+    staged_by(cohort, role, stager.task(), &|night| stager.predict(night))
+}
+
+fn staged_by(
+    cohort: &Cohort,
+    role: &str,
+    task: Task,
+    stage: &dyn Fn(&Night) -> Result<Posterior, ModelError>,
+) -> Result<Vec<ClientResult>, StudyError> {
+    let person = |person: &PersonId| {
         let nights: Vec<&Night> = cohort.nights_of(person).collect();
-        client_result(person.as_str(), role, &nights, stager)
+        client_result_by(person.as_str(), role, &nights, task, stage)
     };
     cohort.people().iter().map(person).collect()
 }

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use somnus_model::{ModelError, Stager};
+use somnus_model::{ModelError, Posterior, Stager};
 use somnus_protocol::checkpoint::{Checkpoint, CheckpointError, floats};
 use somnus_protocol::coordinator::Event;
 use somnus_protocol::fault::ConfigError;
@@ -251,12 +251,22 @@ pub(crate) fn client_result(
     nights: &[&Night],
     stager: &Stager,
 ) -> Result<ClientResult, StudyError> {
-    let task = stager.task();
+    client_result_by(id, group, nights, stager.task(), &|night| stager.predict(night))
+}
+
+/// One person's nights as `stage` has them.
+pub(crate) fn client_result_by(
+    id: &str,
+    group: &str,
+    nights: &[&Night],
+    task: Task,
+    stage: &dyn Fn(&Night) -> Result<Posterior, ModelError>,
+) -> Result<ClientResult, StudyError> {
     let staging = staging(task);
     let mut results = Vec::new();
     for night in nights {
         let truth = night.classes(task).into_iter().map(|class| class.map(|c| c as u8)).collect();
-        let posterior = stager.predict(night)?;
+        let posterior = stage(night)?;
         let predicted = posterior.argmax().into_iter().map(|c| Some(c as u8)).collect();
         let coverage = night.quality.coverage.iter().map(|(stream, share)| (stream, f64::from(*share)));
         let mut result = NightResult::new(&night.name, truth, predicted, &staging, NightOptions::default())

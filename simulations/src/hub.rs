@@ -6,13 +6,14 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use somnus_model::encoder::{Wave, Weights};
-use somnus_model::{DeviceKind, ModelError, Prepared, Quantised, Stager};
+use somnus_model::{DeviceKind, ModelError, Stager};
 use somnus_protocol::checkpoint::{Checkpoint, CheckpointError};
 use somnus_protocol::plan::TrainPlan;
 use somnus_signals::synthetic::{SyntheticConfig, cohort};
 use somnus_signals::{NightRules, StreamKind};
 
 use crate::bench::Meter;
+use crate::eight_bits::{StagingCost, costs};
 use crate::rss;
 use crate::start::BASE;
 
@@ -21,9 +22,6 @@ const STEPS: u32 = 1000;
 
 /// Epochs of the night that the wave encoders see: eight hours.
 const EPOCHS: usize = 960;
-
-/// Stagings of one night whose median counts.
-pub const REPEATS: usize = 31;
 
 /// What a night on a hub took.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -41,7 +39,7 @@ pub struct Hub {
     /// Passes over a night, the staging network's first.
     pub passes: Vec<Pass>,
     /// Staging the night, at each precision.
-    pub staging: Vec<Precision>,
+    pub staging: [StagingCost; 2],
     /// The most memory in the end, MiB.
     pub peak_mib: f64,
 }
@@ -57,17 +55,6 @@ pub struct Pass {
     pub seconds: f64,
     /// Processor seconds of all threads.
     pub cpu_seconds: f64,
-}
-
-/// What staging a night takes at one precision of weights and activations.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Precision {
-    /// `f32` or `int8`.
-    pub of: String,
-    /// Milliseconds by the clock, the median of [`REPEATS`].
-    pub milliseconds: f64,
-    /// The network's weights, KiB.
-    pub kib: f64,
 }
 
 /// Why there is nothing to print.
@@ -97,7 +84,7 @@ pub fn measure() -> Result<Hub, HubError> {
     let embedded = stager.embed(&prepared);
     let mut passes = vec![whole.pass("staging network".into(), night.epochs)];
 
-    let staging = precisions(&stager, &prepared);
+    let staging = costs(&stager, &prepared);
 
     let plan = TrainPlan { steps: STEPS, ..TrainPlan::default() };
     let meter = Meter::start();
@@ -125,26 +112,6 @@ pub fn measure() -> Result<Hub, HubError> {
         staging,
         peak_mib: rss::peak_mib(),
     })
-}
-
-/// The same night staged in f32 and in int8, on this thread.
-#[must_use]
-pub fn precisions(stager: &Stager, night: &Prepared) -> Vec<Precision> {
-    let coded = Quantised::of(stager);
-    let precision = |of: &str, bytes: usize, stage: &dyn Fn()| {
-        let mut seconds: Vec<f64> = (0..REPEATS)
-            .map(|_| {
-                let meter = Meter::start();
-                stage();
-                meter.read().seconds
-            })
-            .collect();
-        seconds.sort_by(f64::total_cmp);
-        Precision { of: of.into(), milliseconds: 1e3 * seconds[REPEATS / 2], kib: bytes as f64 / 1024.0 }
-    };
-    let exact = || drop(std::hint::black_box(stager.predict_prepared(night)));
-    let rounded = || drop(std::hint::black_box(coded.predict(night)));
-    vec![precision("f32", 4 * stager.parameters(), &exact), precision("int8", coded.bytes(), &rounded)]
 }
 
 impl Meter {
@@ -201,8 +168,8 @@ mod tests {
         assert!(hub.peak_mib >= hub.head_mib);
         let text = table(&hub);
         assert_eq!(text.lines().count(), 8, "{text}");
-        let [exact, rounded] = &hub.staging[..] else { panic!("{:?}", hub.staging) };
-        assert_eq!((exact.of.as_str(), rounded.of.as_str()), ("f32", "int8"));
+        let [exact, rounded] = &hub.staging;
+        assert_eq!((exact.of, rounded.of), ("f32", "int8"));
         assert!(rounded.kib < 0.3 * exact.kib, "{:?}", hub.staging);
     }
 }

@@ -20,6 +20,7 @@
 //! * [`lab`] studies representations and small models, without a federation;
 //! * [`train`] makes one release of everybody, [`evaluate`] scores any checkpoint
 //!   ([`model_file`]) on any folder;
+//! * [`eight_bits`] is the same staging in int8, and what that costs;
 //! * [`pretrain`] makes the foundation that a federation starts from;
 //! * [`bench`](mod@bench) and [`memory`] measure, [`hub`] what a hub has to bear, [`load`] a real server with a thousand clients,
 //!   [`thousands`] the world with ten thousand; [`cli`], [`progress`] and [`rss`] serve `somnus-sim`.
@@ -32,6 +33,7 @@ pub mod blobs;
 pub mod cli;
 pub mod cohort;
 pub mod course;
+pub mod eight_bits;
 pub mod evaluate;
 pub mod executor;
 pub mod federate;

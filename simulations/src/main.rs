@@ -14,7 +14,7 @@ use somnus_sim::cli::{
     ProbeArgs, ResultsArgs, RunArgs, StageArgs, SynthArgs, WorldArgs,
 };
 use somnus_sim::cohort::{People, in_folder};
-use somnus_sim::evaluate::evaluate as score;
+use somnus_sim::evaluate::{Precision, evaluate as score};
 use somnus_sim::federate::Means;
 use somnus_sim::lab::{self, Lab};
 use somnus_sim::personal;
@@ -141,7 +141,8 @@ fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     let model = named(&args.model, DeviceKind::Flex)?;
     let report = Report { out: &args.out, json: args.json };
     report.probe()?;
-    report.write(score(&model, &args.data, start)?)
+    let precision = if args.int8 { Precision::Int8 } else { Precision::F32 };
+    report.write(score(&model, &args.data, precision, start)?)
 }
 
 fn stage(args: &StageArgs) -> anyhow::Result<()> {
