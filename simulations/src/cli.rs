@@ -36,7 +36,7 @@ pub enum Command {
     Compare(CompareArgs),
     /// Print finished runs as a page of Markdown tables.
     Results(ResultsArgs),
-    /// Ask what a checkpoint's embeddings give away.
+    /// Ask what a checkpoint's embeddings know: hearts, activities, stages, and whose they are.
     Probe(ProbeArgs),
     /// Write a cohort of synthetic people in the layout that `run --data` and somnus-client read.
     Synth(SynthArgs),
@@ -157,14 +157,14 @@ pub struct ResultsArgs {
 pub struct ProbeArgs {
     /// The checkpoint; `base` and `nano` are the models that ship.
     pub model: PathBuf,
-    /// The folder of recordings, in any layout that `somnus-client check` knows; labels are not needed.
+    /// The folder of recordings, in any layout that `somnus-client check` knows, or of wisdm; labels are not needed.
     #[arg(long)]
     pub data: PathBuf,
-    /// Who sleeps: a fresh probe learns the first part of everybody's night and names the sleepers of the last.
-    #[arg(long, required = true)]
+    /// Only who sleeps: a fresh probe learns the first part of everybody's night and names the sleepers of the last.
+    #[arg(long)]
     pub subjects: bool,
     /// Probes, each from another seed.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub seeds: u64,
     /// Print the numbers as JSON.
     #[arg(long)]

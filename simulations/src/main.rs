@@ -72,7 +72,8 @@ fn command(command: Command) -> anyhow::Result<()> {
         Command::Stage(args) => stage(&args),
         Command::Compare(args) => compare(&args),
         Command::Results(args) => results(&args),
-        Command::Probe(args) => subjects(&args),
+        Command::Probe(args) if args.subjects => subjects(&args),
+        Command::Probe(args) => probe(&args),
         Command::Synth(args) => synth(&args),
         Command::Foundation(args) => foundation(&args),
         Command::Pretrain(args) => pretrain(&args),
@@ -190,6 +191,19 @@ fn results(args: &ResultsArgs) -> anyhow::Result<()> {
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let summary = Summary::from_json(&text).with_context(|| file.display().to_string())?;
         writeln!(std::io::stdout(), "{}", markdown::run(&summary))?;
+    }
+    Ok(())
+}
+
+fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
+    let start = std::time::Instant::now();
+    let model = named(&args.model, DeviceKind::Flex)?;
+    let summary = somnus_sim::probe::checkpoint::probe(&model, &args.data, args.seeds, start)?;
+    let mut stdout = std::io::stdout().lock();
+    if args.json {
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&summary)?)?;
+    } else {
+        write!(stdout, "{}", table::run(&summary))?;
     }
     Ok(())
 }

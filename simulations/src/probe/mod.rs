@@ -8,10 +8,12 @@
 //! | [`retrieval`](mod@retrieval) | which row of another stream is of the same moment |
 //! | [`rank`] | how many directions the rows use |
 //! | [`efficiency`] | what a score is with few labelled people |
+//! | [`checkpoint`] | all of them, of a checkpoint and a folder |
 //!
 //! Every probe is small and fitted afresh, so that what it finds was there before it. People who fit it are never those who
 //! judge it, except where the question is who they are.
 
+pub mod checkpoint;
 pub mod classes;
 pub mod efficiency;
 pub mod rank;

@@ -13,7 +13,7 @@ use somnus_signals::{Cohort, Night, PersonId};
 use crate::regression::Regression;
 
 /// The part of a night that the probe learns from, and the epochs between it and what it is judged on.
-const CUT: (f32, usize) = (0.6, 20);
+pub(crate) const CUT: (f32, usize) = (0.6, 20);
 
 /// How well people are told apart, each person weighing alike.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -31,6 +31,7 @@ pub struct Gallery {
     width: usize,
     /// Per person its nights, each `[epochs, width]`.
     people: Vec<Vec<Vec<f32>>>,
+    cut: (f32, usize),
 }
 
 /// What of a night the probe looks at.
@@ -65,7 +66,7 @@ impl Gallery {
                 Look::Embeddings => (stager.embed(&prepared).values().to_vec(), prepared.epochs()),
             })
         };
-        let mut gallery = Self { width: 0, people: Vec::new() };
+        let mut gallery = Self { width: 0, people: Vec::new(), cut: CUT };
         for nights in people {
             let mut own = Vec::new();
             for night in nights {
@@ -78,6 +79,13 @@ impl Gallery {
         Ok(gallery)
     }
 
+    /// Rows of `width` numbers: for each of `people` its recordings, each `[rows, width]`. The first `cut.0` of a recording is
+    /// learned from, the next `cut.1` rows are neither.
+    #[must_use]
+    pub fn new(width: usize, people: Vec<Vec<Vec<f32>>>, cut: (f32, usize)) -> Self {
+        Self { width, people, cut }
+    }
+
     /// Trains a probe and judges it. `None` with fewer than two people who have something to learn from and to be judged
     /// on.
     #[must_use]
@@ -85,7 +93,7 @@ impl Gallery {
         let (mut known, mut asked) = (Vec::new(), Vec::new());
         for nights in &self.people {
             let parts = nights.iter().map(|night| {
-                let (first, last) = chronological(night.len() / self.width.max(1), CUT.0, CUT.1);
+                let (first, last) = chronological(night.len() / self.width.max(1), self.cut.0, self.cut.1);
                 let rows =
                     |part: std::ops::Range<usize>| &night[part.start * self.width..part.end * self.width];
                 (rows(first), rows(last))
@@ -175,7 +183,7 @@ mod tests {
             };
             (0..300).flat_map(row).collect::<Vec<f32>>()
         };
-        Gallery { width: 3, people: (0..number).map(|person| vec![night(person)]).collect() }
+        Gallery::new(3, (0..number).map(|person| vec![night(person)]).collect(), CUT)
     }
 
     #[test]
