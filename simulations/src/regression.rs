@@ -4,15 +4,28 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// Passes over the rows, and the steps that there are at least: neighbours on a line need steep weights.
+/// Passes over the rows.
 const PASSES: usize = 30;
-const LEAST_STEPS: usize = 4_000;
 const BATCH: usize = 128;
 /// Rate of the first step; it falls to nothing along a straight line.
 const RATE: f32 = 0.05;
 const BETAS: [f32; 2] = [0.9, 0.999];
-/// Weight of half the squared weights, but for the bias, where nothing chooses it.
-pub const RIDGE: f32 = 1e-4;
+
+/// How a regression is fitted.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rule {
+    /// Weight of half the squared weights, but for the bias.
+    pub ridge: f32,
+    /// The steps that there are at least.
+    pub least_steps: usize,
+}
+
+impl Default for Rule {
+    /// For many classes: neighbours on a line need steep weights.
+    fn default() -> Self {
+        Self { ridge: 1e-4, least_steps: 4_000 }
+    }
+}
 
 /// Weights for standardised rows of numbers.
 pub struct Regression {
@@ -31,12 +44,12 @@ impl Regression {
     /// Adam on the cross-entropy (Kingma and Ba 2015) from weights of zero; the seed shuffles.
     #[must_use]
     pub fn fit(width: usize, classes: &[Vec<&[f32]>], seed: u64) -> Self {
-        Self::fit_with(width, classes, RIDGE, seed)
+        Self::fit_by(width, classes, Rule::default(), seed)
     }
 
-    /// [`Regression::fit`] with another weight of half the squared weights than [`RIDGE`].
+    /// [`Regression::fit`] by another rule.
     #[must_use]
-    pub fn fit_with(width: usize, classes: &[Vec<&[f32]>], ridge: f32, seed: u64) -> Self {
+    pub fn fit_by(width: usize, classes: &[Vec<&[f32]>], rule: Rule, seed: u64) -> Self {
         let rows: Vec<(usize, &[f32])> = classes
             .iter()
             .enumerate()
@@ -57,7 +70,7 @@ impl Regression {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut order: Vec<usize> = (0..rows.len()).collect();
         let batches = rows.len().div_ceil(BATCH).max(1);
-        let passes = PASSES.max(LEAST_STEPS.div_ceil(batches));
+        let passes = PASSES.max(rule.least_steps.div_ceil(batches));
         let mut gradient = zeros;
         for pass in 0..passes {
             order.shuffle(&mut rng);
@@ -65,7 +78,7 @@ impl Regression {
                 for (gradient, weights) in
                     gradient.chunks_exact_mut(width + 1).zip(fitted.weights.chunks_exact(width + 1))
                 {
-                    gradient.iter_mut().zip(weights).for_each(|(g, w)| *g = ridge * w);
+                    gradient.iter_mut().zip(weights).for_each(|(g, w)| *g = rule.ridge * w);
                     gradient[width] = 0.0;
                 }
                 let of_batch: Vec<&[f32]> = batch.iter().map(|row| &x[row * width..][..width]).collect();

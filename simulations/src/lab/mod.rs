@@ -15,7 +15,7 @@ mod learn;
 mod motifs;
 mod participants;
 mod positives;
-mod pulse;
+pub(crate) mod pulse;
 mod size_law;
 mod wrist;
 

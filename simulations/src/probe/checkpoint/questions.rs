@@ -131,7 +131,7 @@ impl Classes<'_> {
             let judged = parts.iter().map(|part| self.judged(rows, &part.known, &part.asked, seed));
             let judged: Vec<Confusion> = judged.collect();
             let found = Confusion::sum(&judged).ok().flatten().map(|all| Metrics::of(&all));
-            vec![found.and_then(|f| f.macro_f1), found.and_then(|f| f.kappa)]
+            vec![found.as_ref().and_then(|f| f.macro_f1), found.as_ref().and_then(|f| f.kappa)]
         })
     }
 
