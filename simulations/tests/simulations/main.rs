@@ -9,6 +9,7 @@ mod personal;
 mod poisoning;
 mod pretrain;
 mod privacy_attack;
+mod probe;
 mod release;
 mod slpdb;
 mod variants;
