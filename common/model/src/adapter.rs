@@ -32,26 +32,32 @@ pub(crate) fn forward(
     let bias = &weights[places.down_bias.clone()];
     let mut active = vec![0.0; epochs * b];
     let mut slope = vec![0.0; epochs * b];
-    dispatch(|| {
-        let rows = product.values().chunks_exact(b).zip(active.chunks_exact_mut(b));
-        for ((x, y), slope) in rows.zip(slope.chunks_exact_mut(b)) {
-            for (((x, y), slope), bias) in x.iter().zip(y).zip(slope).zip(bias) {
-                (*y, *slope) = gelu(x + bias);
+    dispatch(
+        #[inline(always)]
+        || {
+            let rows = product.values().chunks_exact(b).zip(active.chunks_exact_mut(b));
+            for ((x, y), slope) in rows.zip(slope.chunks_exact_mut(b)) {
+                for (((x, y), slope), bias) in x.iter().zip(y).zip(slope).zip(bias) {
+                    (*y, *slope) = gelu(x + bias);
+                }
             }
-        }
-    });
+        },
+    );
     let active = matrix(active, epochs, b, device);
     let up = matrix(weights[places.up.clone()].to_vec(), b, channels, device);
     let product = Host::of(active.clone().matmul(up)); // [epochs, C]
     let bias = &weights[places.up_bias.clone()];
     add(h, product.values());
-    dispatch(|| {
-        for row in h.chunks_exact_mut(channels) {
-            for (h, bias) in row.iter_mut().zip(bias) {
-                *h += bias;
+    dispatch(
+        #[inline(always)]
+        || {
+            for row in h.chunks_exact_mut(channels) {
+                for (h, bias) in row.iter_mut().zip(bias) {
+                    *h += bias;
+                }
             }
-        }
-    });
+        },
+    );
     AdapterTape { input, active, slope }
 }
 

@@ -116,27 +116,33 @@ impl Block<'_> {
         let gain = lanes(&self.weights[self.places.gain.clone()]);
         let shift = lanes(&self.weights[self.places.shift.clone()]);
         let (half, part) = (self.phases.half(), 1.0 / c as f32);
-        dispatch(|| {
-            let mut next = 0;
-            self.phases.each(|epoch, row| {
-                let input = lanes(&h[epoch * c..][..c]);
-                let out = lanes_mut(&mut padded[(row + half) * c..][..c]);
-                let normed = lanes_mut(&mut normed[next * c..][..c]);
-                let mean = sum(input.iter(), |v| v) * part;
-                let deviation = |v| (v - mean) * (v - mean);
-                let scale = 1.0 / (sum(input.iter(), deviation) * part + EPSILON).sqrt();
-                for ((((x, out), normed), gain), shift) in
-                    input.iter().zip(out).zip(normed).zip(gain).zip(shift)
-                {
-                    for i in 0..LANES {
-                        normed[i] = (x[i] - mean) * scale;
-                        out[i] = normed[i] * gain[i] + shift[i];
-                    }
-                }
-                inverse[next] = scale;
-                next += 1;
-            });
-        });
+        dispatch(
+            #[inline(always)]
+            || {
+                let mut next = 0;
+                self.phases.each(
+                    #[inline(always)]
+                    |epoch, row| {
+                        let input = lanes(&h[epoch * c..][..c]);
+                        let out = lanes_mut(&mut padded[(row + half) * c..][..c]);
+                        let normed = lanes_mut(&mut normed[next * c..][..c]);
+                        let mean = sum(input.iter(), |v| v) * part;
+                        let deviation = |v| (v - mean) * (v - mean);
+                        let scale = 1.0 / (sum(input.iter(), deviation) * part + EPSILON).sqrt();
+                        for ((((x, out), normed), gain), shift) in
+                            input.iter().zip(out).zip(normed).zip(gain).zip(shift)
+                        {
+                            for i in 0..LANES {
+                                normed[i] = (x[i] - mean) * scale;
+                                out[i] = normed[i] * gain[i] + shift[i];
+                            }
+                        }
+                        inverse[next] = scale;
+                        next += 1;
+                    },
+                );
+            },
+        );
         (padded, normed, inverse)
     }
 
@@ -149,24 +155,32 @@ impl Block<'_> {
             Some(dropout) => (dropout.threshold, dropout.scale(), dropout.draw(h.len())),
             None => (0, 1.0, vec![0; h.len()]),
         };
-        dispatch(|| {
-            let mut next = 0;
-            self.phases.each(|epoch, row| {
-                let product = lanes(&product[row * c..][..c]);
-                let mask = mask[next * c..][..c].as_chunks::<LANES>().0;
-                let h = lanes_mut(&mut h[epoch * c..][..c]);
-                let gate = lanes_mut(&mut gate[next * c..][..c]);
-                for ((((x, mask), h), gate), bias) in product.iter().zip(mask).zip(h).zip(gate).zip(bias) {
-                    for i in 0..LANES {
-                        let keep = if mask[i] >= threshold { scale } else { 0.0 };
-                        let (y, slope) = gelu(x[i] + bias[i]);
-                        h[i] += keep * y;
-                        gate[i] = keep * slope;
-                    }
-                }
-                next += 1;
-            });
-        });
+        dispatch(
+            #[inline(always)]
+            || {
+                let mut next = 0;
+                self.phases.each(
+                    #[inline(always)]
+                    |epoch, row| {
+                        let product = lanes(&product[row * c..][..c]);
+                        let mask = mask[next * c..][..c].as_chunks::<LANES>().0;
+                        let h = lanes_mut(&mut h[epoch * c..][..c]);
+                        let gate = lanes_mut(&mut gate[next * c..][..c]);
+                        for ((((x, mask), h), gate), bias) in
+                            product.iter().zip(mask).zip(h).zip(gate).zip(bias)
+                        {
+                            for i in 0..LANES {
+                                let keep = if mask[i] >= threshold { scale } else { 0.0 };
+                                let (y, slope) = gelu(x[i] + bias[i]);
+                                h[i] += keep * y;
+                                gate[i] = keep * slope;
+                            }
+                        }
+                        next += 1;
+                    },
+                );
+            },
+        );
         gate
     }
 
@@ -176,21 +190,29 @@ impl Block<'_> {
         let mut padded = vec![0.0; self.phases.rows() * c];
         let mut bias = vec![0.0; c];
         let half = self.phases.half();
-        dispatch(|| {
-            let mut next = 0;
-            self.phases.each(|epoch, row| {
-                let dh = lanes(&dh[epoch * c..][..c]);
-                let gate = lanes(&gate[next * c..][..c]);
-                let out = lanes_mut(&mut padded[(row + half) * c..][..c]);
-                for (((dh, gate), out), bias) in dh.iter().zip(gate).zip(out).zip(lanes_mut(&mut bias)) {
-                    for i in 0..LANES {
-                        out[i] = dh[i] * gate[i];
-                        bias[i] += out[i];
-                    }
-                }
-                next += 1;
-            });
-        });
+        dispatch(
+            #[inline(always)]
+            || {
+                let mut next = 0;
+                self.phases.each(
+                    #[inline(always)]
+                    |epoch, row| {
+                        let dh = lanes(&dh[epoch * c..][..c]);
+                        let gate = lanes(&gate[next * c..][..c]);
+                        let out = lanes_mut(&mut padded[(row + half) * c..][..c]);
+                        for (((dh, gate), out), bias) in
+                            dh.iter().zip(gate).zip(out).zip(lanes_mut(&mut bias))
+                        {
+                            for i in 0..LANES {
+                                out[i] = dh[i] * gate[i];
+                                bias[i] += out[i];
+                            }
+                        }
+                        next += 1;
+                    },
+                );
+            },
+        );
         (padded, bias)
     }
 
@@ -206,32 +228,39 @@ impl Block<'_> {
         let (mut d_gain, mut d_shift) = (vec![0.0; c], vec![0.0; c]);
         let gain = lanes(&self.weights[self.places.gain.clone()]);
         let part = 1.0 / c as f32;
-        dispatch(|| {
-            let mut next = 0;
-            self.phases.each(|epoch, row| {
-                let dx = lanes(&product[row * c..][..c]);
-                let normed = lanes(&normed[next * c..][..c]);
-                let (mut first, mut second) = ([0.0; LANES], [0.0; LANES]);
-                let sums = lanes_mut(&mut d_gain).iter_mut().zip(lanes_mut(&mut d_shift));
-                for (((dx, x), gain), (d_gain, d_shift)) in dx.iter().zip(normed).zip(gain).zip(sums) {
-                    for i in 0..LANES {
-                        let dy = dx[i] * gain[i];
-                        d_gain[i] += dx[i] * x[i];
-                        d_shift[i] += dx[i];
-                        first[i] += dy;
-                        second[i] += dy * x[i];
-                    }
-                }
-                let (mean, along, scale) = (fold(&first) * part, fold(&second) * part, inverse[next]);
-                let dh = lanes_mut(&mut dh[epoch * c..][..c]);
-                for (((dh, dx), x), gain) in dh.iter_mut().zip(dx).zip(normed).zip(gain) {
-                    for i in 0..LANES {
-                        dh[i] += scale * (dx[i] * gain[i] - mean - x[i] * along);
-                    }
-                }
-                next += 1;
-            });
-        });
+        dispatch(
+            #[inline(always)]
+            || {
+                let mut next = 0;
+                self.phases.each(
+                    #[inline(always)]
+                    |epoch, row| {
+                        let dx = lanes(&product[row * c..][..c]);
+                        let normed = lanes(&normed[next * c..][..c]);
+                        let (mut first, mut second) = ([0.0; LANES], [0.0; LANES]);
+                        let sums = lanes_mut(&mut d_gain).iter_mut().zip(lanes_mut(&mut d_shift));
+                        for (((dx, x), gain), (d_gain, d_shift)) in dx.iter().zip(normed).zip(gain).zip(sums)
+                        {
+                            for i in 0..LANES {
+                                let dy = dx[i] * gain[i];
+                                d_gain[i] += dx[i] * x[i];
+                                d_shift[i] += dx[i];
+                                first[i] += dy;
+                                second[i] += dy * x[i];
+                            }
+                        }
+                        let (mean, along, scale) = (fold(&first) * part, fold(&second) * part, inverse[next]);
+                        let dh = lanes_mut(&mut dh[epoch * c..][..c]);
+                        for (((dh, dx), x), gain) in dh.iter_mut().zip(dx).zip(normed).zip(gain) {
+                            for i in 0..LANES {
+                                dh[i] += scale * (dx[i] * gain[i] - mean - x[i] * along);
+                            }
+                        }
+                        next += 1;
+                    },
+                );
+            },
+        );
         (d_gain, d_shift)
     }
 }

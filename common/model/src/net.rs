@@ -175,12 +175,15 @@ impl Net {
 fn biased(product: Tensor<2>, bias: &[f32]) -> Vec<f32> {
     let product = Host::of(product);
     let mut out = product.values().to_vec();
-    dispatch(|| {
-        for row in out.chunks_exact_mut(bias.len()) {
-            for (value, bias) in row.iter_mut().zip(bias) {
-                *value += bias;
+    dispatch(
+        #[inline(always)]
+        || {
+            for row in out.chunks_exact_mut(bias.len()) {
+                for (value, bias) in row.iter_mut().zip(bias) {
+                    *value += bias;
+                }
             }
-        }
-    });
+        },
+    );
     out
 }

@@ -149,14 +149,17 @@ fn adam(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], steps: i32, scal
     let Scales { factor, rate, keep } = scales;
     let rate = rate / (1.0 - BETA1.powi(steps));
     let second = 1.0 / (1.0 - BETA2.powi(steps));
-    dispatch(|| {
-        for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-            let g = g * factor;
-            *m = BETA1 * *m + (1.0 - BETA1) * g;
-            *v = BETA2 * *v + (1.0 - BETA2) * g * g;
-            *w = *w * keep - rate * *m / ((*v * second).sqrt() + EPSILON);
-        }
-    });
+    dispatch(
+        #[inline(always)]
+        || {
+            for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                let g = g * factor;
+                *m = BETA1 * *m + (1.0 - BETA1) * g;
+                *v = BETA2 * *v + (1.0 - BETA2) * g * g;
+                *w = *w * keep - rate * *m / ((*v * second).sqrt() + EPSILON);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use pulp::Arch;
 /// Floats that a loop handles at once; row lengths are multiples of it.
 pub(crate) const LANES: usize = 16;
 
-/// Runs `loops` compiled for this processor's vectors; everything it calls must be `inline(always)`.
+/// Runs `loops` compiled for this processor's vectors. It and all closures and functions in it must be `inline(always)`:
+/// what is compiled apart is compiled for the least of processors.
 pub(crate) fn dispatch<R>(loops: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(loops)
 }
@@ -59,41 +60,50 @@ pub(crate) fn gelu(x: f32) -> (f32, f32) {
 
 /// `to += from`, element by element.
 pub(crate) fn add(to: &mut [f32], from: &[f32]) {
-    dispatch(|| {
-        for (a, b) in to.iter_mut().zip(from) {
-            *a += b;
-        }
-    });
+    dispatch(
+        #[inline(always)]
+        || {
+            for (a, b) in to.iter_mut().zip(from) {
+                *a += b;
+            }
+        },
+    );
 }
 
 /// The sum of squares, in f64 across blocks so that a norm of many weights keeps its digits.
 pub(crate) fn sum_of_squares(values: &[f32]) -> f64 {
     let (blocks, rest) = values.as_chunks::<LANES>();
-    dispatch(|| {
-        let mut total = 0.0f64;
-        for group in blocks.chunks(64) {
-            let mut lanes = [0.0; LANES];
-            for block in group {
-                for (lane, v) in lanes.iter_mut().zip(block) {
-                    *lane += v * v;
+    dispatch(
+        #[inline(always)]
+        || {
+            let mut total = 0.0f64;
+            for group in blocks.chunks(64) {
+                let mut lanes = [0.0; LANES];
+                for block in group {
+                    for (lane, v) in lanes.iter_mut().zip(block) {
+                        *lane += v * v;
+                    }
                 }
+                total += f64::from(fold(&lanes));
             }
-            total += f64::from(fold(&lanes));
-        }
-        total + rest.iter().map(|v| f64::from(v * v)).sum::<f64>()
-    })
+            total + rest.iter().map(|v| f64::from(v * v)).sum::<f64>()
+        },
+    )
 }
 
 /// Sums of the columns of `rows` (each `width` long), added to `sums`.
 pub(crate) fn add_columns(sums: &mut [f32], rows: &[f32]) {
     let width = sums.len();
-    dispatch(|| {
-        for row in rows.chunks_exact(width) {
-            for (sum, v) in sums.iter_mut().zip(row) {
-                *sum += v;
+    dispatch(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact(width) {
+                for (sum, v) in sums.iter_mut().zip(row) {
+                    *sum += v;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[cfg(test)]

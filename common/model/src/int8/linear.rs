@@ -30,19 +30,25 @@ impl Codes {
     pub(super) fn of_rows(values: &[f32], width: usize) -> Self {
         let mut codes = vec![0; values.len()];
         let mut scales = vec![0.0; values.len() / width];
-        dispatch(|| {
-            let rows = values.chunks_exact(width).zip(codes.chunks_exact_mut(width));
-            for ((row, codes), scale) in rows.zip(&mut scales) {
-                *scale = encode(row, codes);
-            }
-        });
+        dispatch(
+            #[inline(always)]
+            || {
+                let rows = values.chunks_exact(width).zip(codes.chunks_exact_mut(width));
+                for ((row, codes), scale) in rows.zip(&mut scales) {
+                    *scale = encode(row, codes);
+                }
+            },
+        );
         Self { width, values: codes, scales }
     }
 
     /// All rows with one scale, so that sums may run over several of them.
     pub(super) fn of_all(values: &[f32], width: usize) -> Self {
         let mut codes = vec![0; values.len()];
-        let scale = dispatch(|| encode(values, &mut codes));
+        let scale = dispatch(
+            #[inline(always)]
+            || encode(values, &mut codes),
+        );
         Self { width, values: codes, scales: vec![scale; values.len() / width] }
     }
 }
@@ -71,15 +77,18 @@ impl Linear {
         let rows = (x.values.len() + x.width).saturating_sub(self.inputs) / x.width;
         let weights: Vec<i16> = self.weights.iter().map(|code| i16::from(*code)).collect();
         let mut out = vec![0.0; rows * outputs];
-        dispatch(|| {
-            for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
-                let (input, unit) = (&x.values[row * x.width..][..self.inputs], x.scales[row]);
-                let layers = weights.chunks_exact(self.inputs).zip(&self.scales).zip(&self.bias);
-                for (out, ((weights, scale), bias)) in out.iter_mut().zip(layers) {
-                    *out = dot(input, weights) * (unit * scale) + bias;
+        dispatch(
+            #[inline(always)]
+            || {
+                for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
+                    let (input, unit) = (&x.values[row * x.width..][..self.inputs], x.scales[row]);
+                    let layers = weights.chunks_exact(self.inputs).zip(&self.scales).zip(&self.bias);
+                    for (out, ((weights, scale), bias)) in out.iter_mut().zip(layers) {
+                        *out = dot(input, weights) * (unit * scale) + bias;
+                    }
                 }
-            }
-        });
+            },
+        );
         out
     }
 

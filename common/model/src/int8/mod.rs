@@ -89,15 +89,30 @@ impl Block {
     fn forward(&self, h: &mut [f32], width: usize, taps: usize) {
         let phases = Phases::new(h.len() / width, self.dilation, taps);
         let product = self.conv.apply(&Codes::of_all(&self.norm(h, width, &phases), width)); // [outputs, C]
-        dispatch(|| {
-            phases.each(|epoch, row| {
-                let product = &product[row * width..][..width];
-                h[epoch * width..][..width].iter_mut().zip(product).for_each(|(h, x)| *h += gelu(*x).0);
-            });
-        });
+        dispatch(
+            #[inline(always)]
+            || {
+                phases.each(
+                    #[inline(always)]
+                    |epoch, row| {
+                        let product = &product[row * width..][..width];
+                        for (h, x) in h[epoch * width..][..width].iter_mut().zip(product) {
+                            *h += gelu(*x).0;
+                        }
+                    },
+                );
+            },
+        );
         if let Some([down, up]) = &self.adapter {
             let mut inner = down.apply(&Codes::of_rows(h, width));
-            dispatch(|| inner.iter_mut().for_each(|x| *x = gelu(*x).0));
+            dispatch(
+                #[inline(always)]
+                || {
+                    for x in &mut inner {
+                        *x = gelu(*x).0;
+                    }
+                },
+            );
             let residual = up.apply(&Codes::of_rows(&inner, inner.len() * width / h.len().max(1)));
             h.iter_mut().zip(residual).for_each(|(h, x)| *h += x);
         }
@@ -107,18 +122,24 @@ impl Block {
     fn norm(&self, h: &[f32], width: usize, phases: &Phases) -> Vec<f32> {
         let mut padded = vec![0.0; phases.rows() * width];
         let (half, part) = (phases.half(), 1.0 / width as f32);
-        dispatch(|| {
-            phases.each(|epoch, row| {
-                let x = &h[epoch * width..][..width];
-                let mean = sum(lanes(x).iter(), |v| v) * part;
-                let deviation = |v| (v - mean) * (v - mean);
-                let scale = 1.0 / (sum(lanes(x).iter(), deviation) * part + EPSILON).sqrt();
-                let out = padded[(row + half) * width..][..width].iter_mut();
-                for (((out, x), gain), shift) in out.zip(x).zip(&self.gain).zip(&self.shift) {
-                    *out = (x - mean) * scale * gain + shift;
-                }
-            });
-        });
+        dispatch(
+            #[inline(always)]
+            || {
+                phases.each(
+                    #[inline(always)]
+                    |epoch, row| {
+                        let x = &h[epoch * width..][..width];
+                        let mean = sum(lanes(x).iter(), |v| v) * part;
+                        let deviation = |v| (v - mean) * (v - mean);
+                        let scale = 1.0 / (sum(lanes(x).iter(), deviation) * part + EPSILON).sqrt();
+                        let out = padded[(row + half) * width..][..width].iter_mut();
+                        for (((out, x), gain), shift) in out.zip(x).zip(&self.gain).zip(&self.shift) {
+                            *out = (x - mean) * scale * gain + shift;
+                        }
+                    },
+                );
+            },
+        );
         padded
     }
 }
