@@ -1,10 +1,12 @@
-//! Staging with weights and activations of eight bits: a quarter of the memory, whole numbers in every product.
+//! Staging with weights and activations of eight bits: a quarter of the memory.
 //!
 //! Weights have a scale for each output; a layer's activations get theirs as they come, an epoch at a time, and a whole night
 //! at once in front of a convolution, whose sums run over epochs. Norms, GELU, biases and sums of residuals stay f32. Nothing is
 //! calibrated and nothing trained: it is the network as it is, rounded (Jacob et al. 2018 without their training).
 
 mod linear;
+
+use burn::tensor::Device;
 
 use crate::block::{EPSILON, lanes, sum};
 use crate::conv::Phases;
@@ -18,6 +20,7 @@ use linear::{Codes, Linear};
 
 /// A stager in eight bits; it can only predict.
 pub struct Quantised {
+    device: Device,
     width: usize,
     kernel: usize,
     classes: usize,
@@ -54,6 +57,7 @@ impl Quantised {
             adapter: places.adapter.as_ref().map(adapter),
         });
         Self {
+            device: net.device.clone(),
             width: config.width,
             kernel: config.kernel,
             classes: net.classes(),
@@ -65,11 +69,11 @@ impl Quantised {
 
     /// Stages a night that was prepared by the network that this one is of.
     pub fn predict(&self, night: &Prepared) -> Posterior {
-        let mut h = self.input.apply(&Codes::of_rows(&night.values, night.inputs));
+        let mut h = self.input.apply(Codes::of_rows(night.values.clone(), night.inputs), &self.device);
         for block in &self.blocks {
-            block.forward(&mut h, self.width, self.kernel);
+            block.forward(&mut h, self.width, self.kernel, &self.device);
         }
-        let mut values = self.head.apply(&Codes::of_rows(&h, self.width));
+        let mut values = self.head.apply(Codes::of_rows(h, self.width), &self.device);
         softmax(&mut values, self.classes);
         Posterior { classes: self.classes, values }
     }
@@ -86,9 +90,9 @@ impl Quantised {
 
 impl Block {
     /// Adds the block's residual to `h` `[epochs, C]`, as the block of the network does.
-    fn forward(&self, h: &mut [f32], width: usize, taps: usize) {
+    fn forward(&self, h: &mut [f32], width: usize, taps: usize, device: &Device) {
         let phases = Phases::new(h.len() / width, self.dilation, taps);
-        let product = self.conv.apply(&Codes::of_all(&self.norm(h, width, &phases), width)); // [outputs, C]
+        let product = self.conv.apply(Codes::of_all(self.norm(h, width, &phases), width), device); // [outputs, C]
         dispatch(
             #[inline(always)]
             || {
@@ -104,7 +108,7 @@ impl Block {
             },
         );
         if let Some([down, up]) = &self.adapter {
-            let mut inner = down.apply(&Codes::of_rows(h, width));
+            let mut inner = down.apply(Codes::of_rows(h.to_vec(), width), device);
             dispatch(
                 #[inline(always)]
                 || {
@@ -113,7 +117,8 @@ impl Block {
                     }
                 },
             );
-            let residual = up.apply(&Codes::of_rows(&inner, inner.len() * width / h.len().max(1)));
+            let bottleneck = inner.len() * width / h.len().max(1);
+            let residual = up.apply(Codes::of_rows(inner, bottleneck), device);
             h.iter_mut().zip(residual).for_each(|(h, x)| *h += x);
         }
     }
