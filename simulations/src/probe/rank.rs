@@ -55,7 +55,7 @@ fn eigenvalues(mut m: Vec<f64>, n: usize) -> Vec<f64> {
     let beside = |m: &[f64]| -> f64 { (0..n).flat_map(|i| m[i * n..][..i].iter().map(|v| v * v)).sum() };
     let all: f64 = m.iter().map(|v| v * v).sum();
     for _ in 0..SWEEPS {
-        // Relative to the whole: singular values are wrong by a hundred-millionth of the largest at most.
+        // Relative to the whole: far below what single precision puts in.
         let left = beside(&m);
         if left.is_nan() || left <= 1e-32 * all {
             break;

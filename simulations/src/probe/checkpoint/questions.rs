@@ -43,8 +43,8 @@ pub(super) fn table(
     ask: impl Fn(&Matrix, u64) -> Vec<Option<f64>>,
 ) -> Grid {
     let line = |line: &Line| {
-        let asked = line.of_seed.iter().zip(0..).map(|(rows, seed)| ask(rows, seed)).collect();
-        grid_line(line.name.clone(), asked)
+        let asked: Vec<_> = line.of_seed.iter().zip(0..).map(|(rows, seed)| ask(rows, seed)).collect();
+        grid_line(line.name.clone(), &asked)
     };
     grid(title, columns, lines.iter().map(line).collect())
 }
@@ -56,7 +56,7 @@ pub(super) fn grid(title: String, columns: &[&str], lines: Vec<GridLine>) -> Gri
 }
 
 /// What seeds came to, each a number for each column.
-pub(super) fn grid_line(name: String, of_seed: Vec<Vec<Option<f64>>>) -> GridLine {
+pub(super) fn grid_line(name: String, of_seed: &[Vec<Option<f64>>]) -> GridLine {
     let columns = of_seed.first().map_or(0, Vec::len);
     let cells = (0..columns).map(|column| Spread::of(of_seed.iter().map(|asked| asked[column]))).collect();
     GridLine { name, cells }
@@ -155,39 +155,50 @@ impl Classes<'_> {
     }
 }
 
-/// How near a line comes to numbers: the mean absolute error on everybody, each person judged by a line of the others.
-/// `targets` have each a column's name and `[n]`; rows without are not asked. The first line is the best constant.
-pub(super) fn numbers(
-    title: String,
-    lines: &[Line],
-    people: &[usize],
-    targets: &[(&str, Vec<Option<f32>>)],
-    seeds: u64,
-) -> Grid {
-    let error = |seed: u64, of: &dyn Fn(&Split, &dyn Fn(&[usize]) -> Vec<f32>) -> Option<f64>| {
-        let column = |(_, target): &(&str, Vec<Option<f32>>)| {
+/// How near a line comes to numbers: `targets` have each a column's name and `[n]`; rows without are not asked.
+pub(super) struct Numbers<'a> {
+    pub(super) people: &'a [usize],
+    pub(super) targets: &'a [(&'static str, Vec<Option<f32>>)],
+}
+
+/// A split, and the numbers of its rows.
+struct Part {
+    split: Split,
+    known: Vec<f32>,
+    asked: Vec<f32>,
+}
+
+impl Numbers<'_> {
+    /// The mean absolute error on everybody, each person judged by a line of the others. The first line is the best constant.
+    pub(super) fn table(&self, title: String, lines: &[Line], seeds: u64) -> Grid {
+        let columns: Vec<&str> = self.targets.iter().map(|(name, _)| *name).collect();
+        let mut found = table(title, &columns, lines, |rows, seed| {
+            self.errors(seed, |part| {
+                let whose: Vec<usize> = part.split.known.iter().map(|row| self.people[*row]).collect();
+                let line = Ridge::fit(rows.width, &rows.pick(&part.split.known), &part.known, &whose);
+                line.mae(&rows.pick(&part.split.asked), &part.asked)
+            })
+        });
+        let constant = |seed| self.errors(seed, |part| median_error(&part.known, &part.asked));
+        let constants: Vec<_> = (0..seeds).map(constant).collect();
+        found.lines.insert(0, grid_line("none: the best constant".into(), &constants));
+        found
+    }
+
+    /// The errors of each target, each part of the people weighing as it has rows.
+    fn errors(&self, seed: u64, judge: impl Fn(&Part) -> Option<f64>) -> Vec<Option<f64>> {
+        let of = |target: &[Option<f32>]| {
             let there: Vec<usize> = (0..target.len()).filter(|row| target[*row].is_some()).collect();
             let values = |rows: &[usize]| rows.iter().filter_map(|row| target[*row]).collect();
-            let sum: Option<f64> = splits(&there, people, seed)
-                .iter()
-                .map(|part| of(part, &values).map(|error| error * part.asked.len() as f64))
-                .sum();
+            let parts = splits(&there, self.people, seed).into_iter().map(|split| {
+                let (known, asked) = (values(&split.known), values(&split.asked));
+                Part { split, known, asked }
+            });
+            let sum: Option<f64> = parts.map(|part| Some(judge(&part)? * part.asked.len() as f64)).sum();
             sum.filter(|_| !there.is_empty()).map(|sum| sum / there.len() as f64)
         };
-        targets.iter().map(column).collect::<Vec<_>>()
-    };
-    let constant =
-        |seed| error(seed, &|part, values| median_error(&values(&part.known), &values(&part.asked)));
-    let columns: Vec<&str> = targets.iter().map(|(name, _)| *name).collect();
-    let mut found = table(title, &columns, lines, |rows, seed| {
-        error(seed, &|part, values| {
-            let whose: Vec<usize> = part.known.iter().map(|row| people[*row]).collect();
-            let line = Ridge::fit(rows.width, &rows.pick(&part.known), &values(&part.known), &whose);
-            line.mae(&rows.pick(&part.asked), &values(&part.asked))
-        })
-    });
-    found.lines.insert(0, grid_line("none: the best constant".into(), (0..seeds).map(constant).collect()));
-    found
+        self.targets.iter().map(|(_, target)| of(target)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -223,7 +234,7 @@ mod tests {
         let line = Line { name: "made".into(), of_seed: vec![Rc::new(Matrix { width: 3, values }); 2] };
         let lines = [line];
         let targets = [("HR", (0..300).map(|row| (row % 10 > 0).then(|| 60.0 + rate(row))).collect())];
-        let found = numbers("t".into(), &lines, &people, &targets, 2);
+        let found = Numbers { people: &people, targets: &targets }.table("t".into(), &lines, 2);
         let mean = |line: usize, column: usize| found.lines[line].cells[column].mean.unwrap();
         assert!(mean(0, 0) > 8.0 && mean(1, 0) < 0.1, "{found:?}");
         let labels: Vec<Option<usize>> = (0..300).map(|row| (row % 7 > 0).then_some(row % 3)).collect();

@@ -7,7 +7,7 @@ use somnus_report::{Grid, GridLine};
 use somnus_signals::StreamKind;
 
 use super::embedded::{Encoder, Line, Matrix};
-use super::questions::{Split, grid, grid_line, identity, numbers, rank, splits};
+use super::questions::{Numbers, Split, grid, grid_line, identity, rank, splits};
 use super::{ProbeError, enough};
 use crate::lab::pulse::{Moment, moments};
 use crate::probe::subjects::CUT;
@@ -47,7 +47,7 @@ pub(super) fn ask(stager: &Stager, folder: &Path, seeds: u64) -> Result<Vec<Grid
         ));
     }
     let title = format!("The heart by a line: mean absolute error; {all}, each judged by a line of others");
-    grids.push(numbers(title, &lines, &people, &targets, seeds));
+    grids.push(Numbers { people: &people, targets: &targets }.table(title, &lines, seeds));
     grids.push(identity(&lines, &people, &people, CUT));
     grids.push(rank(&lines));
     Ok(grids)
@@ -59,11 +59,13 @@ fn found(title: &str, accel: &[Line; 2], ppg: &[Line; 2], people: &[usize]) -> G
     let rows: Vec<usize> = (0..people.len()).collect();
     let line = |from: &Line, to: &Line, look: Look| -> GridLine {
         let pairs = from.of_seed.iter().zip(&to.of_seed).zip(0..);
-        let asked = pairs.map(|((from, to), seed)| {
-            let parts = splits(&rows, people, seed);
-            mean(parts.iter().filter_map(|part| look.up(from, to, part, people)))
-        });
-        grid_line(format!("{} to {}{}", from.name, to.name, look.name()), asked.collect())
+        let asked: Vec<_> = pairs
+            .map(|((from, to), seed)| {
+                let parts = splits(&rows, people, seed);
+                mean(parts.iter().filter_map(|part| look.up(from, to, part, people)))
+            })
+            .collect();
+        grid_line(format!("{} to {}{}", from.name, to.name, look.name()), &asked)
     };
     let mut lines = Vec::new();
     for (accel, ppg) in accel.iter().zip(ppg) {
