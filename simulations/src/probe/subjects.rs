@@ -47,7 +47,13 @@ impl Gallery {
     /// Rows that are there already: of each person the nights, each `[epochs, width]`.
     #[must_use]
     pub fn new(width: usize, people: Vec<Vec<Vec<f32>>>) -> Self {
-        Self { width, people }
+        Self { width, people, cut: CUT }
+    }
+
+    /// The same with another cut: the first `cut.0` of a recording is learned from, the next `cut.1` rows are neither.
+    #[must_use]
+    pub fn cut_at(self, cut: (f32, usize)) -> Self {
+        Self { cut, ..self }
     }
 
     /// The rows of `people`, as a network has them.
@@ -77,13 +83,6 @@ impl Gallery {
             gallery.people.push(own);
         }
         Ok(gallery)
-    }
-
-    /// Rows of `width` numbers: for each of `people` its recordings, each `[rows, width]`. The first `cut.0` of a recording is
-    /// learned from, the next `cut.1` rows are neither.
-    #[must_use]
-    pub fn new(width: usize, people: Vec<Vec<Vec<f32>>>, cut: (f32, usize)) -> Self {
-        Self { width, people, cut }
     }
 
     /// Trains a probe and judges it. `None` with fewer than two people who have something to learn from and to be judged
@@ -183,7 +182,7 @@ mod tests {
             };
             (0..300).flat_map(row).collect::<Vec<f32>>()
         };
-        Gallery::new(3, (0..number).map(|person| vec![night(person)]).collect(), CUT)
+        Gallery::new(3, (0..number).map(|person| vec![night(person)]).collect())
     }
 
     #[test]

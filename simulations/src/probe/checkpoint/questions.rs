@@ -96,7 +96,7 @@ pub(super) fn identity(lines: &[Line], people: &[usize], recordings: &[usize], c
                 recording.extend_from_slice(row);
             }
         }
-        let found = Gallery::new(rows.width, galleries, cut).identify(seed);
+        let found = Gallery::new(rows.width, galleries).cut_at(cut).identify(seed);
         vec![found.map(|f| f.epoch), found.map(|f| f.night), found.map(|f| 1.0 / f.people as f64)]
     })
 }
@@ -231,7 +231,8 @@ mod tests {
         let rate = |row: usize| (row * 37 % 50) as f32;
         let values: Vec<f32> =
             (0..300).flat_map(|row| [rate(row), (row % 3) as f32, people[row] as f32]).collect();
-        let line = Line { name: "made".into(), of_seed: vec![Rc::new(Matrix { width: 3, values }); 2] };
+        let rows = Rc::new(Matrix { width: 3, values });
+        let line = Line { name: "made".into(), of_seed: vec![Rc::clone(&rows), rows] };
         let lines = [line];
         let targets = [("HR", (0..300).map(|row| (row % 10 > 0).then(|| 60.0 + rate(row))).collect())];
         let found = Numbers { people: &people, targets: &targets }.table("t".into(), &lines, 2);
