@@ -1,8 +1,8 @@
 //! How small may a staging network be, and what does a teacher give it (METHODS of arXiv 2511.18829, for sleep)?
 //!
 //! The teacher is a foundation, trained on the people of a fold together. Students of several sizes, from random weights, learn
-//! on the same people for the same number of steps: from the labels alone, or from the teacher too, in each of four ways.
-//! Everybody is judged on the fold's other people. `students` makes one, `together` lets a federation distil without a
+//! for the same number of steps: from those people's labels alone, or from the teacher too, in each of four ways, which can also
+//! be asked about nights that nobody scored. Everybody is judged on the fold's other people. `students` makes one, `together` lets a federation distil without a
 //! teacher, `tables` says what came of it.
 
 mod students;
@@ -45,13 +45,16 @@ pub struct Compression {
     pub teacher: Origin,
     /// Passes of the teacher over the training people's nights. Default 40.
     pub passes: u32,
+    /// People who do not exist, whose nights the teacher stages for its students beside those of the training people; their own
+    /// stages are not used. Default none.
+    pub unscored: Option<SyntheticConfig>,
     /// Sizes of students.
     pub sizes: Vec<Size>,
     /// Ways of learning beside labels alone. Default all four, with their defaults.
     pub strategies: Vec<Strategy>,
     /// The last part of a student's steps over which weights are averaged. Default .25.
     pub averaged: f32,
-    /// How students learn, `steps` long; wider ones than 32 at a lower rate, in proportion.
+    /// How students learn, `steps` long, at a rate that is the plan's for a width of 32 and in inverse proportion to it.
     pub plan: TrainPlan,
     /// Distillation in a federation, in place of averaging; none to leave it out.
     pub together: Option<Together>,
@@ -98,6 +101,7 @@ impl Default for Compression {
             synthetic: None,
             teacher: Origin::Base,
             passes: 40,
+            unscored: None,
             sizes: vec![
                 size(16, 3, 1, false),
                 size(16, 3, 4, true),

@@ -7,7 +7,8 @@ use somnus_model::{Course, DeviceKind, NetConfig, Prepared, Stager};
 use somnus_protocol::plan::TrainPlan;
 use somnus_protocol::seed::{Label, Seed};
 use somnus_report::Confusion;
-use somnus_signals::Night;
+use somnus_signals::synthetic::{self, SyntheticConfig};
+use somnus_signals::{Night, NightRules};
 
 use super::{Compression, Size};
 use crate::baselines::score;
@@ -17,7 +18,7 @@ use crate::lab::LabError;
 /// Predictions of which a size's time is the median.
 const TIMED: usize = 15;
 
-/// Widths above it learn at a lower rate.
+/// The width that the plan's rate is for: the narrower a network, the longer its best steps.
 const USUAL_WIDTH: usize = 32;
 
 /// How a student learns.
@@ -56,7 +57,7 @@ pub(super) struct Fold {
     seed: u64,
     index: usize,
     teacher: Stager,
-    /// The training people's, as the teacher takes them.
+    /// The training people's and unscored ones, as the teacher takes them.
     nights: Vec<Prepared>,
     /// Of the teacher, on held-out people.
     pub(super) counts: Confusion,
@@ -92,9 +93,12 @@ impl Bench<'_> {
     /// Makes the teacher.
     pub(super) fn fold(&self, seed: u64, index: usize) -> Result<Fold, LabError> {
         let mut teacher = self.foundation.clone();
-        let nights = self.nights(index, &teacher)?;
-        let chance = self.chance(seed, index, "teacher");
-        teacher.fit(&nights.iter().collect::<Vec<_>>(), &self.study.plan, self.study.passes, chance)?;
+        let mut nights = self.nights(index, &teacher)?;
+        let (plan, chance) = (self.plan(teacher.config()), self.chance(seed, index, "teacher"));
+        teacher.fit(&nights.iter().collect::<Vec<_>>(), &plan, self.study.passes, chance)?;
+        if let Some(config) = &self.study.unscored {
+            nights.extend(unscored(config, &teacher)?);
+        }
         let counts = self.judge(&teacher, index)?;
         Ok(Fold { seed, index, teacher, nights, counts })
     }
@@ -136,9 +140,9 @@ impl Bench<'_> {
         Ok(prepared.collect::<Result<_, _>>()?)
     }
 
-    fn plan(&self, config: &NetConfig) -> TrainPlan {
-        let slower = (USUAL_WIDTH as f32 / config.width as f32).min(1.0);
-        TrainPlan { learning_rate: self.study.plan.learning_rate * slower, ..self.study.plan.clone() }
+    pub(super) fn plan(&self, config: &NetConfig) -> TrainPlan {
+        let longer = USUAL_WIDTH as f32 / config.width as f32;
+        TrainPlan { learning_rate: self.study.plan.learning_rate * longer, ..self.study.plan.clone() }
     }
 
     /// Chance for one use on one fold of one seed.
@@ -147,4 +151,14 @@ impl Bench<'_> {
             .derive(Label::Training, format!("compression {what} {fold}").as_bytes())
             .number()
     }
+}
+
+/// Nights of people who do not exist, without their stages.
+pub(super) fn unscored(config: &SyntheticConfig, stager: &Stager) -> Result<Vec<Prepared>, LabError> {
+    let cohort = synthetic::cohort(config, &NightRules::default());
+    let nights = cohort.nights.into_iter().map(|mut night| {
+        night.stages.fill(None);
+        stager.prepare(&night)
+    });
+    Ok(nights.collect::<Result<_, _>>()?)
 }

@@ -136,10 +136,13 @@ impl Students<'_> {
             ),
             format!(
                 "{held_out} of {} people are held out, in {judged} of {} folds; mean ± sd over seeds. Students begin with random weights, \
-                 the same for each way, and take {} steps on the training people's nights.",
+                 the same for each way, and take {} steps on the training people's nights{}.",
                 people.people().len(),
                 people.folds.len(),
-                self.study.plan.steps
+                self.study.plan.steps,
+                self.study.unscored.as_ref().map_or(String::new(), |config| {
+                    format!("; those with a teacher also on {} synthetic ones that it alone stages", config.people)
+                })
             ),
             "The base foundation was chosen on people of sleep-accel: what students have from it is optimistic there.".into(),
             "Milliseconds are of the machine that made this, one night from features to stages, the median of 15.".into(),

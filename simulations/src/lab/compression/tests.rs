@@ -11,6 +11,7 @@ fn small() -> Compression {
         synthetic: Some(SyntheticConfig { people: 4, seed: 9, ..SyntheticConfig::default() }),
         teacher: Origin::Nano,
         passes: 1,
+        unscored: Some(SyntheticConfig { people: 1, seed: 3, ..SyntheticConfig::default() }),
         sizes: vec![size(16, 3, 1, false), size(16, 3, 2, true), size(16, 5, 2, true), size(32, 3, 2, true)],
         plan: TrainPlan { steps: 4, ..TrainPlan::default() },
         together: Some(Together {

@@ -9,10 +9,10 @@ use somnus_model::distil::{Strategy, Teacher};
 use somnus_model::{Course, DeviceKind, Posterior, Prepared, Stager, one_cycle};
 use somnus_protocol::plan::{TrainPlan, TrainableSet};
 use somnus_report::{Confusion, Grid, GridLine, Spread};
-use somnus_signals::synthetic::{self, SyntheticConfig};
-use somnus_signals::{NightRules, PersonId};
+use somnus_signals::PersonId;
+use somnus_signals::synthetic::SyntheticConfig;
 
-use super::students::Bench;
+use super::students::{Bench, unscored};
 use crate::lab::{LabError, within};
 use crate::progress::Progress;
 use crate::start::{Origin, Start};
@@ -182,13 +182,8 @@ impl<'a> Company<'a> {
             bench.people.nights_of(person).map(|night| stager.prepare(night)).collect::<Result<Vec<_>, _>>()
         };
         let clients = bench.people.folds[fold].train.iter().map(of).collect::<Result<_, _>>()?;
-        let cohort = synthetic::cohort(&together.public, &NightRules::default());
-        let unscored = cohort.nights.into_iter().map(|mut night| {
-            night.stages.fill(None);
-            stager.prepare(&night)
-        });
-        let public = unscored.collect::<Result<_, _>>()?;
-        let plan = bench.study.plan.clone();
+        let public = unscored(&together.public, stager)?;
+        let plan = bench.plan(stager.config());
         let chance =
             Box::new(move |round, who| bench.chance(seed, fold, &format!("round {round} client {who}")));
         Ok(Self { together, plan, clients, public, chance })
