@@ -55,11 +55,16 @@ pub(super) fn grid(title: String, columns: &[&str], lines: Vec<GridLine>) -> Gri
     Grid { title, lines_are: "embedding".into(), columns, lines }
 }
 
-/// What seeds came to, each a number for each column.
+/// What seeds came to, each a number for each column. One that is the same for all has no deviation: it does not depend on
+/// them.
 pub(super) fn grid_line(name: String, of_seed: &[Vec<Option<f64>>]) -> GridLine {
     let columns = of_seed.first().map_or(0, Vec::len);
-    let cells = (0..columns).map(|column| Spread::of(of_seed.iter().map(|asked| asked[column]))).collect();
-    GridLine { name, cells }
+    let cell = |column: usize| {
+        let all = Spread::of(of_seed.iter().map(|asked| asked[column]));
+        let same = of_seed.windows(2).all(|pair| pair[0][column] == pair[1][column]);
+        if same { Spread { sd: None, ..all } } else { all }
+    };
+    GridLine { name, cells: (0..columns).map(cell).collect() }
 }
 
 /// How many directions the rows use.
@@ -249,6 +254,7 @@ mod tests {
             whose.lines[0].cells[0].mean.unwrap() > 0.9 && whose.lines[0].cells[2].mean == Some(0.1),
             "{whose:?}"
         );
-        assert_eq!(rank(&lines).lines[0].cells[2].mean, Some(3.0));
+        let most = rank(&lines).lines[0].cells[2];
+        assert_eq!((most.n, most.mean, most.sd), (2, Some(3.0), None));
     }
 }
