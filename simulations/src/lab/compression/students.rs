@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use somnus_model::distil::{Strategy, Teacher};
-use somnus_model::{Course, DeviceKind, NetConfig, Prepared, Stager};
+use somnus_model::{Course, DeviceKind, ModelError, NetConfig, Prepared, Quantised, Stager};
 use somnus_protocol::plan::TrainPlan;
 use somnus_protocol::seed::{Label, Seed};
 use somnus_report::Confusion;
@@ -66,8 +66,10 @@ pub(super) struct Fold {
 /// What a size costs.
 pub(super) struct Speed {
     pub(super) weights: usize,
-    /// Of one night, layout included.
-    pub(super) milliseconds: f64,
+    /// Of its weights, as f32 and as int8.
+    pub(super) bytes: [usize; 2],
+    /// Of one night, layout included; in the same order.
+    pub(super) milliseconds: [f64; 2],
 }
 
 impl Bench<'_> {
@@ -78,14 +80,16 @@ impl Bench<'_> {
         let mut speeds = Vec::new();
         for config in own.chain([self.foundation.config().clone()]) {
             let stager = Stager::new(&config, 1, DeviceKind::Flex)?;
-            let mut times = Vec::with_capacity(TIMED);
-            for _ in 0..TIMED {
-                let start = Instant::now();
-                stager.predict(night)?;
-                times.push(start.elapsed().as_secs_f64() * 1e3);
-            }
-            times.sort_by(f64::total_cmp);
-            speeds.push(Speed { weights: stager.parameters(), milliseconds: times[TIMED / 2] });
+            let small = Quantised::of(&stager);
+            let weights = stager.parameters();
+            speeds.push(Speed {
+                weights,
+                bytes: [weights * size_of::<f32>(), small.bytes()],
+                milliseconds: [
+                    median(|| stager.predict(night))?,
+                    median(|| Ok(small.predict(&stager.prepare(night)?)))?,
+                ],
+            });
         }
         Ok(speeds)
     }
@@ -151,6 +155,18 @@ impl Bench<'_> {
             .derive(Label::Training, format!("compression {what} {fold}").as_bytes())
             .number()
     }
+}
+
+/// The usual time of something, in milliseconds.
+fn median<T>(of: impl Fn() -> Result<T, ModelError>) -> Result<f64, ModelError> {
+    let mut times = Vec::with_capacity(TIMED);
+    for _ in 0..TIMED {
+        let start = Instant::now();
+        of()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[TIMED / 2])
 }
 
 /// Nights of people who do not exist, without their stages.

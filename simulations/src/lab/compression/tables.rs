@@ -8,8 +8,7 @@ use crate::cohort::People;
 use crate::lab::LabError;
 use crate::lab::size_law::{Form, SizeLaw};
 
-/// Bytes of a weight, and of a KiB.
-const NUMBER: f64 = 4.0;
+/// Bytes of a KiB.
 const KIB: f64 = 1024.0;
 
 /// Kappa of held-out people together, for each seed.
@@ -54,13 +53,14 @@ impl Students<'_> {
     fn sizes(&self, all: &[Vec<Kappas>], speeds: &[Speed]) -> Grid {
         let line = |((size, kappas), speed): ((&super::Size, &Vec<Kappas>), &Speed)| {
             let one = |value: f64| Spread::of([Some(value)]);
-            let weights = speed.weights as f64;
-            let cost = [one(weights), one(weights * NUMBER / KIB), one(speed.milliseconds)];
+            let [plain, small] = speed.bytes.map(|bytes| one(bytes as f64 / KIB));
+            let [slow, fast] = speed.milliseconds.map(one);
+            let cost = [one(speed.weights as f64), plain, small, slow, fast];
             let kappas = kappas.iter().map(|kappas| Spread::of(kappas.iter().copied()));
             GridLine { name: size.name(), cells: cost.into_iter().chain(kappas).collect() }
         };
-        let columns =
-            ["weights", "KiB (f32)", "ms a night"].into_iter().chain(self.ways.iter().map(Way::name));
+        let costs = ["weights", "KiB (f32)", "KiB (int8)", "ms a night (f32)", "ms a night (int8)"];
+        let columns = costs.into_iter().chain(self.ways.iter().map(Way::name));
         Grid {
             title: "Kappa of held-out people by size of the student and way of learning".into(),
             lines_are: "student".into(),
