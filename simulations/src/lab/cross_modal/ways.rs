@@ -1,0 +1,251 @@
+//! Teachers, and ways to an encoder of acceleration.
+
+use rand::Rng;
+use rand::SeedableRng;
+use rand::seq::index::sample;
+use rand_chacha::ChaCha8Rng;
+use somnus_model::ModelError;
+use somnus_model::encoder::{Mlp, Patches, Wave, Weights, windows};
+use somnus_model::objective::{Change, symmetric_info_nce};
+use somnus_model::tensor::{Tensor, TensorData};
+use somnus_signals::StreamKind;
+
+use super::CrossModal;
+use super::table::{Score, known_of_heart};
+use crate::lab::learn::{Pace, changes_made, hidden, learn, simclr, untrained};
+use crate::lab::participants::{Contrast, Positives, contrast};
+use crate::lab::pulse::{ACCEL_RATE, Moment};
+use crate::lab::wrist::{Deal, gently, wave};
+use crate::lab::{LabError, handcrafted};
+use crate::pretrain::windows::Bank;
+use crate::probe::{Retrieval, retrieval};
+use crate::progress::Progress;
+
+/// Width of the space in which pairs meet.
+pub(super) const MEETING: usize = 64;
+
+/// Encoders of the pulse wave.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Teacher {
+    /// Masked autoencoding.
+    Masked,
+    /// Windows of one wearer, with a following copy and KoLeo.
+    Contrast,
+}
+
+/// Ways to an encoder of acceleration.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Way {
+    Distilled(Teacher),
+    Simclr,
+    Changes,
+    Masked,
+    Supervised,
+    Handcrafted,
+    Untrained,
+}
+
+pub(super) const TEACHERS: [(Teacher, &str); 2] =
+    [(Teacher::Masked, "masked pulse waves"), (Teacher::Contrast, "contrasted pulse waves")];
+
+pub(super) const WAYS: [(Way, &str); 8] = [
+    (Way::Distilled(Teacher::Masked), "distilled from masked pulse waves"),
+    (Way::Distilled(Teacher::Contrast), "distilled from contrasted pulse waves"),
+    (Way::Simclr, "SimCLR"),
+    (Way::Changes, "AugPred"),
+    (Way::Masked, "masked autoencoding"),
+    (Way::Supervised, "supervised by heart rate"),
+    (Way::Handcrafted, "features by hand"),
+    (Way::Untrained, "random weights"),
+];
+
+/// A teacher that has learned.
+pub(super) enum Taught {
+    Patches(Patches, Weights),
+    Wave(Wave, Weights),
+}
+
+impl Taught {
+    pub(super) fn width(&self) -> usize {
+        match self {
+            Self::Patches(patches, _) => patches.width,
+            Self::Wave(wave, _) => wave.embedding,
+        }
+    }
+
+    pub(super) fn rows<W: AsRef<[f32]>>(&self, all: &[W]) -> Vec<f32> {
+        match self {
+            Self::Patches(patches, weights) => patches.embed_windows(weights, all),
+            Self::Wave(wave, weights) => wave.embed_windows(weights, all),
+        }
+    }
+}
+
+impl CrossModal {
+    pub(super) fn teacher(
+        &self,
+        teacher: Teacher,
+        deal: &Deal<'_>,
+        bar: &Progress,
+    ) -> Result<Taught, LabError> {
+        let pace = Pace { steps: self.teacher_steps, rate: self.learning_rate };
+        Ok(match teacher {
+            Teacher::Masked => {
+                let patches = self.patches(StreamKind::Ppg);
+                let weights = learn(patches.specs(), pace, deal.seed, bar, |weights, rng| {
+                    hidden(&deal.bank, 1, &patches, (self.batch, self.hidden), weights, rng)
+                })?;
+                Taught::Patches(patches, weights)
+            }
+            Teacher::Contrast => {
+                let wave = wave(StreamKind::Ppg);
+                let how = Contrast {
+                    positives: Positives::Participant,
+                    koleo: 0.1,
+                    temperature: self.temperature,
+                    batch: self.batch,
+                    memory: 0.99,
+                };
+                let weights = contrast(&deal.bank, 1, &wave, how, pace, deal.seed, bar)?;
+                Taught::Wave(wave, weights)
+            }
+        })
+    }
+
+    pub(super) fn score<'t>(
+        &self,
+        way: Way,
+        teacher: &dyn Fn(Teacher) -> &'t Taught,
+        deal: &Deal<'_>,
+        bar: &Progress,
+    ) -> Result<Score, LabError> {
+        let wave = wave(StreamKind::Accel);
+        let (pace, seed, bank) = (self.pace(), deal.seed, &deal.bank);
+        let head = |outputs| Mlp { name: "head", sizes: vec![wave.embedding, 128, outputs] };
+        let with = |head: &Mlp| [wave.specs(), head.specs()].concat();
+        let patches = self.patches(StreamKind::Accel);
+        let weights = match way {
+            Way::Distilled(kind) => {
+                let taught = teacher(kind);
+                let (own, other) =
+                    (head(MEETING), Mlp { name: "teacher", sizes: vec![taught.width(), 128, MEETING] });
+                let specs = [with(&own), other.specs()].concat();
+                learn(specs, pace, seed, bar, |weights, rng| {
+                    self.meeting(bank, &wave, taught, [&own, &other], weights, rng)
+                })?
+            }
+            Way::Simclr => {
+                let head = head(MEETING);
+                learn(with(&head), pace, seed, bar, |weights, rng| {
+                    simclr(bank, (&wave, &head), (self.batch, 0.1), weights, rng)
+                })?
+            }
+            Way::Changes => {
+                let head = head(Change::ALL.len());
+                learn(with(&head), pace, seed, bar, |weights, rng| {
+                    changes_made(bank, (&wave, &head), self.batch, weights, rng)
+                })?
+            }
+            Way::Masked => learn(patches.specs(), pace, seed, bar, |weights, rng| {
+                hidden(bank, 0, &patches, (self.batch, self.hidden), weights, rng)
+            })?,
+            Way::Supervised => self.supervised(&wave, deal, bar)?,
+            Way::Handcrafted | Way::Untrained => untrained(wave.specs(), seed)?,
+        };
+        let embed = |all: &[&Moment]| {
+            let values: Vec<&[f32]> = all.iter().map(|moment| &moment.accel[..]).collect();
+            match way {
+                Way::Masked => patches.embed_windows(&weights, &values),
+                Way::Handcrafted => {
+                    let rate = ACCEL_RATE as f32;
+                    values.iter().flat_map(|window| handcrafted::features(window, 3, rate)).collect()
+                }
+                _ => wave.embed_windows(&weights, &values),
+            }
+        };
+        let rows = [embed(&deal.known), embed(&deal.asked)];
+        let found = match way {
+            Way::Distilled(kind) => {
+                Some(self.sought(deal, teacher(kind), &rows[1], &weights, &head(MEETING)))
+            }
+            _ => None,
+        };
+        Ok(Score { found, ..known_of_heart(deal, &rows) })
+    }
+
+    /// The loss of moments whose two sides should find each other; the teacher has no gradient.
+    pub(super) fn meeting(
+        &self,
+        bank: &Bank,
+        wave: &Wave,
+        taught: &Taught,
+        [own, other]: [&Mlp; 2],
+        weights: &Weights,
+        rng: &mut ChaCha8Rng,
+    ) -> Tensor<1> {
+        let (mut movement, mut pulse) = (Vec::new(), Vec::new());
+        for person in bank.choose(self.batch, rng) {
+            let both = bank.draw(person, rng);
+            movement.push(gently(&both[0], 3, rng));
+            pulse.push(gently(&both[1], 1, rng));
+        }
+        let student = wave.embed(weights, windows(&movement, 3, weights.device()));
+        let rows = TensorData::new(taught.rows(&pulse), [self.batch, taught.width()]);
+        let teacher: Tensor<2> = Tensor::from_data(rows, &weights.device().clone().inner());
+        let (student, teacher) = (own.apply(weights, student), other.apply(weights, teacher));
+        symmetric_info_nce(student, teacher, self.temperature, self.direction)
+    }
+
+    /// The encoder under a line that is told the heart rate.
+    pub(super) fn supervised(
+        &self,
+        wave: &Wave,
+        deal: &Deal<'_>,
+        bar: &Progress,
+    ) -> Result<Weights, ModelError> {
+        let told: Vec<(&Moment, f32)> = deal.known.iter().filter_map(|m| Some((*m, m.hr?))).collect();
+        let n = told.len().max(1) as f32;
+        let mean = told.iter().map(|(_, hr)| hr).sum::<f32>() / n;
+        let spread = (told.iter().map(|(_, hr)| (hr - mean).powi(2)).sum::<f32>() / n).sqrt().max(1e-3);
+        let line = Mlp { name: "head", sizes: vec![wave.embedding, 1] };
+        learn([wave.specs(), line.specs()].concat(), self.pace(), deal.seed, bar, |weights, rng| {
+            let chosen: Vec<&(&Moment, f32)> =
+                (0..self.batch).map(|_| &told[rng.random_range(0..told.len())]).collect();
+            let seen: Vec<Vec<f32>> =
+                chosen.iter().map(|(moment, _)| gently(&moment.accel, 3, rng)).collect();
+            let truth: Vec<f32> = chosen.iter().map(|(_, hr)| (hr - mean) / spread).collect();
+            let truth = TensorData::new(truth, [self.batch, 1]);
+            let truth: Tensor<2> = Tensor::from_data(truth, &weights.device().clone().inner());
+            let z = wave.embed(weights, windows(&seen, 3, weights.device()));
+            (line.apply(weights, z) - truth).square().mean()
+        })
+    }
+
+    /// How well pairs of people who judge find each other among `gallery`.
+    pub(super) fn sought(
+        &self,
+        deal: &Deal<'_>,
+        taught: &Taught,
+        movement: &[f32],
+        weights: &Weights,
+        own: &Mlp,
+    ) -> [Retrieval; 2] {
+        let size = self.gallery.min(deal.asked.len());
+        let mut chosen = sample(&mut ChaCha8Rng::seed_from_u64(deal.seed), deal.asked.len(), size).into_vec();
+        chosen.sort_unstable();
+        let pulse: Vec<&[f32]> = chosen.iter().map(|moment| &deal.asked[*moment].ppg[..]).collect();
+        let width = movement.len() / deal.asked.len();
+        let movement =
+            chosen.iter().flat_map(|moment| &movement[moment * width..][..width]).copied().collect();
+        let other = Mlp { name: "teacher", sizes: vec![taught.width(), 128, MEETING] };
+        let meet = |head: &Mlp, rows: Vec<f32>, width: usize| {
+            let rows: Tensor<2> = Tensor::from_data(TensorData::new(rows, [size, width]), weights.device());
+            let met = head.apply(weights, rows).into_data();
+            met.try_to_vec::<f32>().unwrap_or_else(|_| unreachable!("f32"))
+        };
+        let (a, b) = (meet(own, movement, width), meet(&other, taught.rows(&pulse), taught.width()));
+        let there =
+            |a: &[f32], b: &[f32]| retrieval(a, b, MEETING).unwrap_or_else(|| Retrieval::chance(size));
+        [there(&a, &b), there(&b, &a)]
+    }
+}
