@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_law_is_found_again_and_foretells_the_size_left_out() {
+    fn a_law_is_found_again_and_predicts_the_size_left_out() {
         let cases = [
             (Form::Power, 0.45, points(|n| 2.5 + 180.0 * n.powf(-0.45))),
             // The same in the paper's words, with decades.

@@ -166,12 +166,12 @@ impl Reading {
     }
 }
 
-/// A heart rate as a posterior: a normal distribution of deviation `smooth` bpm over the classes.
-pub(super) fn label(bpm: f64, smooth: f64) -> Vec<f32> {
+/// A heart rate as a posterior: a normal distribution of deviation `sigma` bpm over the classes.
+pub(super) fn label(bpm: f64, sigma: f64) -> Vec<f32> {
     let last = CLASSES as f64 - 1.0;
     let at = (bpm - LOWEST).clamp(0.0, last);
     let heights: Vec<f64> =
-        (0..CLASSES).map(|class| (-((class as f64 - at) / smooth).powi(2) / 2.0).exp()).collect();
+        (0..CLASSES).map(|class| (-((class as f64 - at) / sigma).powi(2) / 2.0).exp()).collect();
     let sum: f64 = heights.iter().sum();
     heights.into_iter().map(|height| (height / sum) as f32).collect()
 }
@@ -186,13 +186,13 @@ mod tests {
 
     #[test]
     fn a_label_is_read_as_what_it_was_made_of() {
-        for (bpm, smooth) in [(30.0, 0.5), (71.4, 2.0), (146.78, 1.0), (209.0, 0.5)] {
-            let label = label(bpm, smooth);
+        for (bpm, sigma) in [(30.0, 0.5), (71.4, 2.0), (146.78, 1.0), (209.0, 0.5)] {
+            let label = label(bpm, sigma);
             assert!((label.iter().sum::<f32>() - 1.0).abs() < 1e-5);
             let logits: Vec<f32> = label.iter().map(|p| p.max(1e-30).ln()).collect();
             let reading = Reading::of(&logits);
             assert_eq!(reading.largest, bpm.round());
-            let edge = if (40.0..200.0).contains(&bpm) { 0.01 } else { smooth };
+            let edge = if (40.0..200.0).contains(&bpm) { 0.01 } else { sigma };
             assert!((reading.expectation - bpm).abs() < edge, "{bpm}: {reading:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! What a student of a size comes to, what teaching adds, and what the smaller ones foretell of the largest.
+//! What a student of a size comes to, what teaching adds, and what the smaller ones predict of the largest.
 
 use somnus_report::{Grid, GridLine, Spread};
 
@@ -147,7 +147,7 @@ fn law(study: &HeartRate, weights: &[usize], scores: &[Vec<Scores>], form: Form)
         Form::Exponential => ("c + a e^(-N/s)", "s, weights"),
     };
     let size = largest.map_or_else(|| "none".to_owned(), |student| short(weights[student]));
-    let columns = ["measured, bpm", "foretold, bpm", "floor c, bpm", shape, "fit off by, bpm"];
+    let columns = ["measured, bpm", "predicted, bpm", "floor c, bpm", shape, "fit off by, bpm"];
     Grid {
         title: format!(
             "Error as {law} of N weights, fitted without the largest network ({size}) and held against it"

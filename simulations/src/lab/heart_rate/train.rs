@@ -20,7 +20,7 @@ pub(super) struct Pace {
     pub(super) batch: usize,
     pub(super) learning_rate: f32,
     /// Deviation of a label, bpm.
-    pub(super) smooth: f64,
+    pub(super) label_sigma: f64,
     /// The part of the steps over which a teacher is let in.
     pub(super) warm_up: f32,
 }
@@ -67,7 +67,7 @@ pub(super) fn train(
         // Last, so that the first weights of the network are drawn as without it.
         specs.extend(strategy.specs(net.embedding(), teacher.embedding));
     }
-    let labels: Vec<f32> = windows.bpm.iter().flat_map(|bpm| label(*bpm, pace.smooth)).collect();
+    let labels: Vec<f32> = windows.bpm.iter().flat_map(|bpm| label(*bpm, pace.label_sigma)).collect();
     let mut learner = Learner::fresh(specs, DeviceKind::Flex, seed, (pace.steps, pace.learning_rate))?;
     for step in 0..pace.steps {
         learner.step(|weights, rng: &mut ChaCha8Rng| {
