@@ -2,14 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use somnus_model::distil::{Strategy, Teacher};
-use somnus_model::{Course, DeviceKind, ModelError, Stager};
+use somnus_model::{Course, ModelError, Stager};
 use somnus_protocol::plan::TrainPlan;
 use somnus_signals::Night;
 use somnus_signals::synthetic::SyntheticConfig;
 
 use super::config::quarter;
-use super::stage::Trouble;
-use crate::start::{Origin, Start};
+use crate::start::Origin;
 
 /// A distillation; at least one source of nights. Labels of synthetic nights are the simulator's; others have none.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -52,17 +51,14 @@ impl Distil {
     pub(super) fn course(
         &self,
         student: &Stager,
+        teacher: &Stager,
         nights: &[Night],
-        device: DeviceKind,
         seed: u64,
-    ) -> Result<Course, Trouble> {
-        let Start::Foundation(teacher) = Start::load(&self.teacher, device)? else {
-            return Err(ModelError::Teacher("has random weights".into()).into());
-        };
-        let teacher = teacher.stager.for_task(student.task());
+    ) -> Result<Course, ModelError> {
+        let teacher = teacher.for_task(student.task());
         let prepared = nights.iter().map(|night| teacher.prepare(night)).collect::<Result<_, _>>()?;
         let teacher = Teacher::Network(&teacher);
         let (plan, strategy) = (&self.plan, self.strategy);
-        Ok(Course::distilled(student, teacher, prepared, plan, strategy, self.averaged, seed)?)
+        Course::distilled(student, teacher, prepared, plan, strategy, self.averaged, seed)
     }
 }

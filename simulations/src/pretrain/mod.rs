@@ -1,4 +1,4 @@
-//! Pretraining: a foundation model from a configuration and public recordings, without one human label.
+//! Pretraining: a foundation model from a configuration and public recordings, without one human label of its own.
 //!
 //! [`Pretraining`] runs the stages of a [`PretrainConfig`] one after the other and puts itself away after every hundredth of a
 //! stage; opened again on the same folder it goes on from there, and ends with the same bytes. What it
@@ -32,7 +32,7 @@ pub use beats::Ecg;
 pub use config::{Loaded, MaskedNights, PretrainConfig, Rehearsal, StageConfig};
 pub use distil::Distil;
 pub use focal::Paired;
-pub use record::{Curve, Record, StageRecord};
+pub use record::{Curve, Record, StageRecord, TeacherRecord};
 pub use relcon::Relcon;
 pub use sets::PublicSet;
 pub use stage::Trouble;
@@ -43,9 +43,7 @@ use somnus_protocol::checkpoint::CheckpointError;
 use somnus_protocol::ids::Digest;
 use somnus_protocol::seed::{Label, Seed};
 
-use crate::model_file::ModelFileError;
 use crate::progress::Progress;
-use crate::start::Start;
 use stage::{Tensors, Work};
 
 /// Parts of a stage: points of its curve, and places where it can be taken up again.
@@ -90,9 +88,6 @@ pub enum PretrainError {
     /// What was put away.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A teacher, to be named in the manifest.
-    #[error("teacher: {0}")]
-    Teacher(#[from] ModelFileError),
     /// The finished model.
     #[error("foundation: {0}")]
     Checkpoint(#[from] CheckpointError),
@@ -201,7 +196,16 @@ impl<'a> Pretraining<'a> {
         let stage = &config.stages[index];
         let number = (index as u64).to_le_bytes();
         let seed = Seed::from_number(config.seed).derive(Label::Training, &number).number();
-        let opened = stage::open(stage, &self.stager, self.root.as_deref(), config.device, seed);
+        let teacher = stage::teacher(stage, config.device).map_err(|source| self.trouble(index, source))?;
+        if let Some(now) = teacher.as_deref().map(TeacherRecord::of) {
+            let known = self.progress.stages[index].teacher.get_or_insert_with(|| now.clone()).clone();
+            if known.sha256 != now.sha256 {
+                let other = Trouble::OtherTeacher { known: known.sha256, now: now.sha256 };
+                return Err(self.trouble(index, other));
+            }
+        }
+        let opened =
+            stage::open(stage, &self.stager, teacher.as_deref(), self.root.as_deref(), config.device, seed);
         let mut work = opened.map_err(|source| self.trouble(index, source))?;
         let done = self.progress.done;
         if done > 0 {
@@ -242,7 +246,7 @@ impl<'a> Pretraining<'a> {
     /// Writes the model, the record and the page of a pretraining that is done.
     ///
     /// # Errors
-    /// [`PretrainError::State`] naming the file that cannot be written, [`PretrainError::Teacher`] the one that is gone.
+    /// [`PretrainError::State`] naming the file that cannot be written.
     ///
     /// # Panics
     /// When [`Pretraining::advance`] has not yet said that nothing is left.
@@ -263,19 +267,15 @@ impl<'a> Pretraining<'a> {
             ("config".to_owned(), config.name.clone()),
             ("config_sha256".to_owned(), digest.to_hex()),
             ("seed".to_owned(), config.seed.to_string()),
-            ("training".to_owned(), "pretrained; no label of a human was used".to_owned()),
+            ("training".to_owned(), record::training(stages).to_owned()),
         ]);
         provenance.extend(data.iter().map(|(name, licence)| (format!("data.{name}"), licence.clone())));
-        for (i, origin) in
-            config.stages.iter().enumerate().filter_map(|(i, stage)| Some((i, stage.teacher()?)))
-        {
-            if let Start::Foundation(teacher) = Start::load(origin, config.device)? {
-                let (name, sha256) = (&teacher.manifest.name, Digest::of(&teacher.file).to_hex());
-                provenance.insert(format!("teacher.{}", i + 1), format!("{name}, SHA-256 {sha256}"));
-            }
-        }
-        let numbered = stages.iter().enumerate();
-        provenance.extend(numbered.map(|(i, stage)| (format!("stage.{}", i + 1), stage.summary())));
+        let numbered = || stages.iter().enumerate();
+        provenance.extend(numbered().filter_map(|(i, stage)| {
+            let TeacherRecord { name, sha256, .. } = stage.teacher.as_ref()?;
+            Some((format!("teacher.{}", i + 1), format!("{name}, SHA-256 {sha256}")))
+        }));
+        provenance.extend(numbered().map(|(i, stage)| (format!("stage.{}", i + 1), stage.summary())));
         let bytes = self.stager.to_checkpoint(&config.name, provenance).to_bytes()?;
         state::replace(&self.out.join("foundation.safetensors"), &bytes)?;
         let record = Record {

@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::record::{Curve, Record};
+use super::record::{Curve, Record, training};
 
 /// Of a plot, in its own units.
 const WIDTH: f64 = 640.0;
@@ -42,11 +42,12 @@ pub(super) fn page(record: &Record) -> String {
                 h1 { (record.config.name) }
                 p {
                     (record.weights) " weights, " (record.model_bytes) " bytes, seed " (record.config.seed) ", "
-                    (format!("{seconds:.0} s")) ". No label of a human was used."
+                    (format!("{seconds:.0} s")) ". " (training(&record.stages)) "."
                 }
                 @for (i, stage) in record.stages.iter().enumerate() {
                     h2 { (i + 1) " · " (stage.kind) }
                     p { (stage.steps) " steps in " (format!("{:.0} s", stage.seconds)) }
+                    @if let Some(teacher) = &stage.teacher { p { "taught by " (teacher.name) ", SHA-256 " (teacher.sha256) } }
                     @for curve in &stage.curves { (figure(curve)) }
                 }
                 h2 { "Data" }

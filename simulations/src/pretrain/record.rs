@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use somnus_protocol::ids::Digest;
 
 use super::config::PretrainConfig;
+use crate::model_file::Model;
+
+/// What a manifest says of training from which labels of humans were kept.
+const UNLABELLED: &str = "pretrained; no label of a human was used";
 
 /// A pretraining and what it left.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -36,6 +41,40 @@ pub struct StageRecord {
     pub seconds: f64,
     /// What was learned, in the order of learning.
     pub curves: Vec<Curve>,
+    /// Who taught it, if somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherRecord>,
+}
+
+/// The network that taught a stage.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TeacherRecord {
+    /// As its manifest calls it.
+    pub name: String,
+    /// SHA-256 of its file, in hexadecimal.
+    pub sha256: String,
+    /// What its manifest says of its own training, if anything.
+    pub training: Option<String>,
+}
+
+impl TeacherRecord {
+    pub(super) fn of(model: &Model) -> Self {
+        Self {
+            name: model.manifest.name.clone(),
+            sha256: Digest::of(&model.file).to_hex(),
+            training: model.manifest.provenance.get("training").cloned(),
+        }
+    }
+}
+
+/// What a manifest says of such a training. What a teacher has seen its student has seen too, so of labels only a teacher
+/// whose own manifest denies them lets it be silent.
+pub(super) fn training(stages: &[StageRecord]) -> &'static str {
+    let denies = |teacher: &TeacherRecord| teacher.training.as_deref() == Some(UNLABELLED);
+    match stages.iter().filter_map(|stage| stage.teacher.as_ref()).all(denies) {
+        true => UNLABELLED,
+        false => "pretrained; a teacher may have learned from labels of humans",
+    }
 }
 
 /// The course of one loss.
@@ -62,5 +101,24 @@ impl StageRecord {
         let last = |curve: &Curve| Some(format!("{} {:.4}", curve.loss, curve.points.last()?.1));
         let losses: Vec<String> = self.curves.iter().filter_map(last).collect();
         format!("{}: {} steps, {}", self.kind, self.steps, losses.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_denied_only_where_every_teacher_denies_them() {
+        let taught = |training: Option<&str>| {
+            let (name, sha256) = ("t".to_owned(), String::new());
+            let teacher = TeacherRecord { name, sha256, training: training.map(str::to_owned) };
+            StageRecord { teacher: Some(teacher), ..StageRecord::default() }
+        };
+        let alone = StageRecord::default();
+        assert_eq!(training(&[alone.clone(), taught(Some(UNLABELLED))]), UNLABELLED);
+        for other in [None, Some("federated on 20 people")] {
+            assert!(training(&[taught(Some(UNLABELLED)), alone.clone(), taught(other)]).contains("may have"));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use somnus_model::encoder::Wave;
 use somnus_model::{Course, DeviceKind, ModelError, Stager};
@@ -14,7 +15,8 @@ use super::focal::Matching;
 use super::nights;
 use super::relcon::Ranking;
 use super::windows::{self, Bank, Run};
-use crate::model_file::ModelFileError;
+use crate::model_file::{Model, ModelFileError};
+use crate::start::Start;
 
 /// Tensors by name.
 pub(super) type Tensors = BTreeMap<String, Tensor>;
@@ -49,15 +51,36 @@ pub enum Trouble {
     /// Its teacher.
     #[error("teacher: {0}")]
     Teacher(#[from] ModelFileError),
+    /// It was begun by another.
+    #[error(
+        "the teacher's file is another than the one that began it (SHA-256 {now}, not {known}); bring that back, or choose another \
+         folder with --out"
+    )]
+    OtherTeacher {
+        /// SHA-256 of the file that taught so far, in hexadecimal.
+        known: String,
+        /// Of the one that is there now.
+        now: String,
+    },
     /// Its recordings are all shorter than what it looks at.
     #[error("no recording has {0} s without a gap")]
     Short(f64),
 }
 
-/// A stage before its first step.
+/// Who teaches a stage, if somebody does.
+pub(super) fn teacher(stage: &StageConfig, device: DeviceKind) -> Result<Option<Arc<Model>>, Trouble> {
+    let Some(origin) = stage.teacher() else { return Ok(None) };
+    match Start::load(origin, device)? {
+        Start::Foundation(model) => Ok(Some(model)),
+        Start::Random => Err(ModelError::Teacher("has random weights".into()).into()),
+    }
+}
+
+/// A stage before its first step; `teacher` is [`teacher`]'s.
 pub(super) fn open(
     stage: &StageConfig,
     stager: &Stager,
+    teacher: Option<&Model>,
     root: Option<&Path>,
     device: DeviceKind,
     seed: u64,
@@ -70,7 +93,9 @@ pub(super) fn open(
             Box::new(Night("mean squared error", Course::masked(stager, gathered()?, &stage.plan, seed)?))
         }
         StageConfig::Distil(distil) => {
-            Box::new(Night("distance from the teacher", distil.course(stager, &gathered()?, device, seed)?))
+            let teacher = teacher.ok_or_else(|| ModelError::Teacher("is missing".into()))?;
+            let course = distil.course(stager, &teacher.stager, &gathered()?, seed)?;
+            Box::new(Night("distance from the teacher", course))
         }
         StageConfig::Rehearsal(stage) => {
             let nights = nights::scored(&stage.cohort);

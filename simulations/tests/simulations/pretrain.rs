@@ -79,7 +79,9 @@ fn a_student_is_told_from_whom_it_learned_and_a_bad_teacher_is_named() {
     assert!(losses.last().unwrap().1.is_finite() && losses.last().unwrap().0 == 20, "{losses:?}");
     let checkpoint = Checkpoint::from_bytes(&foundation(folder.path())).unwrap();
     let teacher = Digest::of(somnus_sim::start::BASE).to_hex();
-    assert_eq!(checkpoint.manifest.provenance["teacher.1"], format!("somnus-base, SHA-256 {teacher}"));
+    let provenance = &checkpoint.manifest.provenance;
+    assert_eq!(provenance["teacher.1"], format!("somnus-base, SHA-256 {teacher}"));
+    assert_eq!(provenance["training"], "pretrained; no label of a human was used");
 
     let distil = |teacher: &str, net: &str| {
         let text = format!(
@@ -96,6 +98,37 @@ fn a_student_is_told_from_whom_it_learned_and_a_bad_teacher_is_named() {
     assert!(error.contains("stage 1 (distil): the teacher has context [2, 5, 10, 20, 40]"), "{error}");
     let error = distil("base", "task = 'three'\ncontext = [3]");
     assert!(error.contains("stage 1 (distil): the teacher"), "{error}");
+}
+
+#[test]
+fn another_teacher_of_the_same_name_does_not_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("teacher.safetensors"), folder.path().join("out"));
+    std::fs::create_dir(&out).unwrap();
+    let text = format!(
+        "name = 'x'\n[net]\nwidth = 16\n[[stage]]\nkind = 'distil'\nteacher = '{}'\nsynthetic = {{ people = 1 }}\nplan = {{ steps = 3 }}\n",
+        file.display()
+    );
+    let open = || Pretraining::open(Loaded::from_text(&text).unwrap(), None, &out, &silent).unwrap();
+    let mut base = Checkpoint::from_bytes(somnus_sim::start::BASE).unwrap();
+    base.manifest.provenance.insert("training".into(), "supervised".into());
+    let first = base.to_bytes().unwrap();
+    std::fs::write(&file, &first).unwrap();
+    assert!(open().advance().unwrap());
+    std::fs::write(&file, somnus_sim::start::NANO).unwrap();
+    let error = open().advance().unwrap_err().to_string();
+    assert!(error.starts_with("stage 1 (distil): the teacher's file is another"), "{error}");
+    std::fs::write(&file, &first).unwrap();
+    let mut again = open();
+    while again.advance().unwrap() {}
+    // Whoever taught is recorded, whatever lies there now.
+    std::fs::remove_file(&file).unwrap();
+    let record = again.finish().unwrap();
+    let sha256 = Digest::of(&first).to_hex();
+    assert_eq!(record.stages[0].teacher.as_ref().unwrap().sha256, sha256);
+    let provenance = Checkpoint::from_bytes(&foundation(&out)).unwrap().manifest.provenance;
+    assert_eq!(provenance["teacher.1"], format!("somnus-base, SHA-256 {sha256}"));
+    assert!(!provenance["training"].contains("no label of a human"), "{provenance:?}");
 }
 
 #[test]
