@@ -21,12 +21,13 @@ pub(super) struct Split {
     pub(super) asked: Vec<usize>,
 }
 
-/// The splits of `rows`, whose people are `people[row]`: everybody is asked once.
+/// The splits of `rows`, whose people are `people[row]`: everybody is asked once. None with fewer than two people: nobody would
+/// be left to learn from.
 pub(super) fn splits(rows: &[usize], people: &[usize], seed: u64) -> Vec<Split> {
     let mut everybody: Vec<usize> =
         rows.iter().map(|row| people[*row]).collect::<BTreeSet<_>>().into_iter().collect();
     everybody.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let folds = FOLDS.min(everybody.len());
+    let folds = if everybody.len() < 2 { 0 } else { FOLDS.min(everybody.len()) };
     let split = |fold: usize| {
         let held: BTreeSet<usize> = everybody.iter().skip(fold).step_by(folds).copied().collect();
         let (asked, known) = rows.iter().partition(|row| held.contains(&people[**row]));
@@ -199,8 +200,9 @@ impl Numbers<'_> {
                 let (known, asked) = (values(&split.known), values(&split.asked));
                 Part { split, known, asked }
             });
-            let sum: Option<f64> = parts.map(|part| Some(judge(&part)? * part.asked.len() as f64)).sum();
-            sum.filter(|_| !there.is_empty()).map(|sum| sum / there.len() as f64)
+            let errors: Vec<f64> =
+                parts.map(|part| Some(judge(&part)? * part.asked.len() as f64)).collect::<Option<_>>()?;
+            (!errors.is_empty()).then(|| errors.iter().sum::<f64>() / there.len() as f64)
         };
         self.targets.iter().map(|(_, target)| of(target)).collect()
     }
@@ -226,6 +228,24 @@ mod tests {
             assert!(
                 part.asked.iter().all(|row| part.known.iter().all(|other| people[*row] != people[*other]))
             );
+        }
+    }
+
+    #[test]
+    fn one_person_alone_is_asked_nothing() {
+        assert!(splits(&[0, 1, 2], &[5, 5, 5], 1).is_empty() && splits(&[], &[], 1).is_empty());
+        // Two people with rows, one with labels.
+        let people = [3, 3, 3, 8];
+        let rows = Rc::new(Matrix { width: 1, values: vec![1.0, 2.0, 4.0, 3.0] });
+        let lines = [Line { name: "made".into(), of_seed: vec![rows] }];
+        let empty = |found: &Grid| found.lines.iter().flat_map(|line| &line.cells).all(|c| c.mean.is_none());
+        let targets = [("HR", vec![Some(60.0), Some(70.0), Some(80.0), None])];
+        let found = Numbers { people: &people, targets: &targets }.table("t".into(), &lines, 1);
+        assert!(found.lines.len() == 2 && empty(&found), "{found:?}");
+        let labels = [Some(0), Some(1), Some(0), None];
+        let classes = Classes { people: &people, labels: &labels, classes: 2 };
+        for found in [classes.table("t".into(), &lines), classes.efficiency("t".into(), &lines)] {
+            assert!(empty(&found), "{found:?}");
         }
     }
 
