@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use somnus_model::distil::{Strategy, Teacher};
-use somnus_model::{Course, DeviceKind, ModelError, NetConfig, Prepared, Quantised, Stager};
+use somnus_model::{Course, DeviceKind, ModelError, NetConfig, Posterior, Prepared, Quantised, Stager};
 use somnus_protocol::plan::TrainPlan;
 use somnus_protocol::seed::{Label, Seed};
 use somnus_report::Confusion;
 use somnus_signals::synthetic::{self, SyntheticConfig};
-use somnus_signals::{Night, NightRules};
+use somnus_signals::{Night, NightRules, Task};
 
 use super::{Compression, Size};
 use crate::baselines::score;
@@ -63,6 +63,14 @@ pub(super) struct Fold {
     pub(super) counts: Confusion,
 }
 
+/// Counts of a student on held-out people.
+pub(super) struct Judged {
+    /// As it is.
+    pub(super) exact: Confusion,
+    /// In eight bits.
+    pub(super) rounded: Confusion,
+}
+
 /// What a size costs.
 pub(super) struct Speed {
     pub(super) weights: usize,
@@ -107,8 +115,8 @@ impl Bench<'_> {
         Ok(Fold { seed, index, teacher, nights, counts })
     }
 
-    /// Makes a student; its counts on held-out people. All ways begin with the same weights.
-    pub(super) fn student(&self, fold: &Fold, size: &Size, way: Way) -> Result<Confusion, LabError> {
+    /// Makes a student and judges it. All ways begin with the same weights.
+    pub(super) fn student(&self, fold: &Fold, size: &Size, way: Way) -> Result<Judged, LabError> {
         let config = size.net(fold.teacher.config());
         let student = Stager::new(&config, self.chance(fold.seed, fold.index, "student"), DeviceKind::Flex)?;
         let (plan, averaged) = (self.plan(&config), self.study.averaged);
@@ -123,14 +131,27 @@ impl Bench<'_> {
                 Course::distilled(&student, teacher, nights, &plan, strategy, averaged, chance)?
             }
         };
-        self.judge(&course.complete()?, fold.index)
+        let student = course.complete()?;
+        let small = Quantised::of(&student);
+        let rounded =
+            self.counts(student.task(), fold.index, |night| Ok(small.predict(&student.prepare(night)?)))?;
+        Ok(Judged { exact: self.judge(&student, fold.index)?, rounded })
     }
 
     /// Counts on the fold's held-out people.
     pub(super) fn judge(&self, stager: &Stager, index: usize) -> Result<Confusion, LabError> {
+        self.counts(stager.task(), index, |night| stager.predict(night))
+    }
+
+    fn counts(
+        &self,
+        task: Task,
+        index: usize,
+        predict: impl Fn(&Night) -> Result<Posterior, ModelError>,
+    ) -> Result<Confusion, LabError> {
         let held_out = &self.people.folds[index].test;
-        let scores = score(self.people, held_out, stager.task(), |night| Ok(stager.predict(night)?.argmax()));
-        let mut sum = Confusion::new(stager.task().classes())?;
+        let scores = score(self.people, held_out, task, |night| Ok(predict(night)?.argmax()));
+        let mut sum = Confusion::new(task.classes())?;
         for counts in scores?.values() {
             sum.merge(counts)?;
         }

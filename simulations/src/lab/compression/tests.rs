@@ -33,21 +33,30 @@ fn run(jobs: usize) -> Summary {
 #[test]
 fn every_size_has_every_way_and_threads_change_nothing() {
     let found = run(1);
-    let [sizes, gains, laws, together] = &found.grids[..] else { panic!("{} grids", found.grids.len()) };
-    assert_eq!((sizes.lines.len(), sizes.columns.len()), (4, 5 + 5));
+    let [sizes, gains, losses, laws, together] = &found.grids[..] else {
+        panic!("{} grids", found.grids.len())
+    };
+    assert_eq!((sizes.lines.len(), sizes.columns.len()), (4 + 1, 5 + 5));
     assert_eq!(gains.lines.len(), 4);
+    let teacher = &sizes.lines[4];
+    assert_eq!((&*teacher.name, teacher.cells[0].mean), ("the teacher, nano", Some(12_068.0)));
+    assert!(teacher.cells[5..].iter().all(|cell| cell.n == 0), "{teacher:?}");
+    // Eight bits are the same network, not an equal one.
+    let lost = || losses.lines.iter().flat_map(|line| &line.cells).map(|cell| cell.mean.unwrap());
+    assert_eq!(lost().count(), 4 * 5);
+    assert!(lost().all(|lost| lost.abs() < 0.1) && lost().any(|lost| lost != 0.0), "{losses:?}");
     // What a teacher adds is the difference of the columns.
     for (size, gain) in sizes.lines.iter().zip(&gains.lines) {
         let kappa = |column: usize| size.cells[column].mean.unwrap();
         assert!((kappa(7) - kappa(5) - gain.cells[1].mean.unwrap()).abs() < 1e-12, "{}", size.name);
     }
-    let weights: Vec<f64> = sizes.lines.iter().map(|line| line.cells[0].mean.unwrap()).collect();
+    let weights: Vec<f64> = sizes.lines[..4].iter().map(|line| line.cells[0].mean.unwrap()).collect();
     assert_eq!(weights[0], 1268.0);
     assert!(weights.is_sorted());
     assert_eq!(laws.lines.len(), 5 * 2);
     assert_eq!(together.lines.len(), 3);
     let other = run(2);
-    assert_eq!((gains, laws, together), (&other.grids[1], &other.grids[2], &other.grids[3]));
+    assert_eq!([gains, losses, laws, together], [1, 2, 3, 4].map(|grid| &other.grids[grid]));
 }
 
 #[test]

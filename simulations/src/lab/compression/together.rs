@@ -17,7 +17,7 @@ use crate::lab::{LabError, within};
 use crate::progress::Progress;
 use crate::start::{Origin, Start};
 
-/// A federation of the fold's training people; the network is the shape of `nano`.
+/// A federation of the fold's training people. The network is that of its start; random weights have the shape of `nano`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Together {
