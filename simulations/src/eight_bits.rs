@@ -16,7 +16,7 @@ pub struct StagingCost {
     pub of: &'static str,
     /// Milliseconds by the clock on one thread, the median of many.
     pub milliseconds: f64,
-    /// The network's weights, KiB.
+    /// The network's weights at rest, KiB.
     pub kib: f64,
 }
 

@@ -1,5 +1,6 @@
-//! Staging with weights and activations of eight bits: a quarter of the memory.
+//! Staging with weights and activations of eight bits: a quarter of the size at rest.
 //!
+//! At rest, not in memory while it computes: a layer's codes are laid out as f32 for the engine's products, one layer at a time.
 //! Weights have a scale for each output; a layer's activations get theirs as they come, an epoch at a time, and a whole night
 //! at once in front of a convolution, whose sums run over epochs. Norms, GELU, biases and sums of residuals stay f32. Nothing is
 //! calibrated and nothing trained: it is the network as it is, rounded (Jacob et al. 2018 without their training).
@@ -78,7 +79,7 @@ impl Quantised {
         Posterior { classes: self.classes, values }
     }
 
-    /// Bytes of all its numbers.
+    /// Bytes of all its numbers at rest; what [`Quantised::predict`] computes with comes on top.
     pub fn bytes(&self) -> usize {
         let of_block = |block: &Block| {
             let adapter = block.adapter.iter().flatten().map(Linear::bytes).sum::<usize>();
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_little_more_than_a_quarter_as_large() {
+    fn at_rest_it_is_little_more_than_a_quarter_as_large() {
         let stager = Stager::new(&NetConfig::default(), 1, DeviceKind::Flex).unwrap();
         let (exact, coded) = (4 * stager.parameters(), Quantised::of(&stager).bytes());
         assert!(coded > exact / 4 && coded < exact * 3 / 10, "{coded} of {exact}");
