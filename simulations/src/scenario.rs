@@ -111,6 +111,12 @@ pub struct Scenario {
     pub world: WorldConfig,
 }
 
+/// Whether a file names a foundation; `none` is a name too.
+#[derive(Deserialize)]
+struct Named {
+    foundation: Option<Origin>,
+}
+
 /// Whose nights.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -235,7 +241,9 @@ impl Scenario {
     pub fn from_text(text: &str) -> Result<Self, ConfigError> {
         let mut scenario: Self = parse(text)?;
         scenario.net.task = scenario.task;
-        if let (Some(profile), Origin::None) = (scenario.profile, &scenario.foundation) {
+        if let Some(profile) = scenario.profile
+            && parse::<Named>(text)?.foundation.is_none()
+        {
             scenario.foundation = profile.foundation();
         }
         scenario.check()?;
@@ -520,6 +528,7 @@ mod tests {
         assert_eq!(origin("profile = 'tiny'"), Origin::Nano);
         assert_eq!(origin("profile = 'base'"), Origin::Base);
         assert_eq!(origin("profile = 'tiny'\nfoundation = 'base'"), Origin::Base);
+        assert_eq!(origin("profile = 'tiny'\nfoundation = 'none'"), Origin::None);
         let error = Scenario::from_text(&text("profile = 'tinny'")).unwrap_err().to_string();
         assert!(error.contains("line 2: unknown variant `tinny`"), "{error}");
     }
