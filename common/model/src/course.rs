@@ -21,7 +21,8 @@ use crate::optimiser::Stepper;
 use crate::stager::{Stager, one_cycle};
 use crate::train::{Lesson, Run};
 
-/// The first part of a distillation over which what is learned of the teacher grows to its weight (Zhao et al. 2022 do so).
+/// The first part of a distillation over which the teacher's share grows from nearly none to all, as Zhao et al. 2022 let in
+/// theirs. What it leaves labels have, see [`Strategy`].
 const WARM_UP: f32 = 0.1;
 
 /// Steps on one network, one night each, nights in an order that is shuffled anew in every pass; the rate makes one cycle
@@ -140,8 +141,7 @@ impl Course {
     }
 
     /// Distillation: all weights of `student` learn what `teacher` makes of nights, scored or not, and their labels where there are
-    /// some. Steps, rate and mean as in [`Course::rehearsal`]; what is learned of the teacher grows to its weight over the
-    /// first tenth of the steps.
+    /// some. Steps, rate and mean as in [`Course::rehearsal`]; the teacher's share grows to 1 over the first tenth of the steps, see [`Strategy`].
     ///
     /// A network teaches a student that takes no other streams and context windows than itself.
     ///
@@ -314,8 +314,8 @@ impl Course {
                 Ok(masked.learn(net, decoder, &self.weights, plan.dropout, &mut rng, gradients))
             }
             Lessons::Taught(distilled) => {
-                let ramp = ((self.done + 1) as f32 / (WARM_UP * self.steps as f32)).min(1.0);
-                Ok(distilled.learn(net, night, ramp, &self.weights, &mut rng, gradients))
+                let share = ((self.done + 1) as f32 / (WARM_UP * self.steps as f32)).min(1.0);
+                Ok(distilled.learn(net, night, share, &self.weights, &mut rng, gradients))
             }
         }
     }

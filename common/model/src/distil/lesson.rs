@@ -4,14 +4,13 @@ use rand_chacha::ChaCha8Rng;
 use somnus_protocol::plan::TrainPlan;
 
 use super::Strategy;
-use super::divergence::{Parts, decoupled, soft};
 use super::projection::Projection;
 use super::sight::Sight;
+use super::terms::Terms;
 use crate::augment::{self, View};
 use crate::block::Dropout;
 use crate::error::ModelError;
 use crate::input::Prepared;
-use crate::loss::{Loss, Slope};
 use crate::net::Net;
 use crate::stager::{Posterior, Stager};
 
@@ -108,13 +107,13 @@ impl Distilled {
         self.nights.len()
     }
 
-    /// One step's loss; adds to `gradients`. What is learned of the teacher weighs `ramp` of what it will in the end. `None`
-    /// if the view has nothing to learn from.
+    /// One step's loss; adds to `gradients`. `share`, 0 to 1, is how much of the teacher's part counts, as in
+    /// [`Strategy::loss`]; labels have what it leaves. `None` if the view has nothing to learn from.
     pub(crate) fn learn(
         &self,
         net: &Net,
         night: usize,
-        ramp: f32,
+        share: f32,
         weights: &[f32],
         rng: &mut ChaCha8Rng,
         gradients: &mut [f32],
@@ -130,36 +129,14 @@ impl Distilled {
         let mut dropout = Dropout::new(self.plan.dropout, rng);
         let (h, tape) = net.embed_taped(weights, own, dropout.as_mut());
         let logits = net.head(weights, &h);
-        let mut terms = Terms::new(net, &self.plan, &logits);
-        match self.strategy {
-            Strategy::Hard { labels } => {
-                let choice: Vec<Option<u8>> =
-                    rows(&taught.logits, net).map(|row| Some(likeliest(row))).collect();
-                terms.cross_entropy(&choice, 1.0);
-                terms.cross_entropy(&view.classes, labels);
-            }
-            Strategy::Soft { alpha, temperature } => {
-                terms.cross_entropy(&view.classes, 1.0 - alpha);
-                terms.of_rows(&taught.logits, alpha * ramp, |_, taught, own, weight, slope| {
-                    soft(taught, own, temperature.into(), weight, slope)
-                });
-            }
-            Strategy::Dkd { alpha, beta, temperature } => {
-                terms.cross_entropy(&view.classes, 1.0);
-                let parts = Parts { target: alpha.into(), others: beta.into() };
-                terms.of_rows(&taught.logits, ramp, |epoch, taught, own, weight, slope| {
-                    let target = view.classes[epoch].unwrap_or_else(|| likeliest(taught)).into();
-                    decoupled(taught, own, target, parts, temperature.into(), weight, slope)
-                });
-            }
-            Strategy::Feature { .. } => terms.cross_entropy(&view.classes, 1.0),
-        }
+        let mut terms = Terms::new(net.config.task, &self.plan, &logits);
+        terms.add(self.strategy, &taught.logits, &view.classes, share);
         let Terms { mut loss, mut learned, slope: d_logits, .. } = terms;
         let mut dh = net.head_input_gradient(weights, &d_logits);
         if let (Strategy::Feature { gamma }, Some(projection)) = (self.strategy, &self.projection)
             && !h.is_empty()
         {
-            let gamma = gamma * ramp;
+            let gamma = gamma * share;
             loss += gamma * projection.apart(weights, &h, &taught.embedding, gamma, gradients, &mut dh);
             learned = true;
         }
@@ -184,70 +161,4 @@ impl Distilled {
             }
         }
     }
-}
-
-/// Parts of a loss of one view's logits, put together.
-struct Terms<'a> {
-    labels: Loss,
-    /// `[epochs, classes]`.
-    logits: &'a [f32],
-    classes: usize,
-    loss: f32,
-    /// `[epochs, classes]`.
-    slope: Vec<f32>,
-    /// Whether there was any part.
-    learned: bool,
-}
-
-impl<'a> Terms<'a> {
-    fn new(net: &Net, plan: &TrainPlan, logits: &'a [f32]) -> Self {
-        let labels = Loss::new(net.config.task, plan.class_weighting, plan.label_smoothing);
-        let (classes, slope) = (net.classes(), vec![0.0; logits.len()]);
-        Self { labels, logits, classes, loss: 0.0, slope, learned: false }
-    }
-
-    /// With classes, where there are any; weighted and smoothed as the plan has it.
-    fn cross_entropy(&mut self, classes: &[Option<u8>], weight: f32) {
-        if weight == 0.0 {
-            return;
-        }
-        let Some(Slope { loss, d_logits }) = self.labels.of(self.logits, classes) else { return };
-        self.loss += weight * loss;
-        self.slope.iter_mut().zip(d_logits).for_each(|(to, d)| *to += weight * d);
-        self.learned = true;
-    }
-
-    /// The mean over epochs of what a teacher's and a student's row come to.
-    fn of_rows(
-        &mut self,
-        taught: &[f32],
-        weight: f32,
-        of: impl Fn(usize, &[f32], &[f32], f64, &mut [f32]) -> f64,
-    ) {
-        let k = self.classes;
-        let part = f64::from(weight) / (taught.len() / k).max(1) as f64;
-        let rows =
-            taught.chunks_exact(k).zip(self.logits.chunks_exact(k)).zip(self.slope.chunks_exact_mut(k));
-        let mut total = 0.0;
-        for (epoch, ((taught, own), slope)) in rows.enumerate() {
-            total += of(epoch, taught, own, part, slope);
-            self.learned = true;
-        }
-        self.loss += (part * total) as f32;
-    }
-}
-
-fn rows<'a>(logits: &'a [f32], net: &Net) -> impl Iterator<Item = &'a [f32]> {
-    logits.chunks_exact(net.classes())
-}
-
-/// The first of equals.
-fn likeliest(row: &[f32]) -> u8 {
-    let mut best = 0;
-    for (class, logit) in row.iter().enumerate() {
-        if *logit > row[best] {
-            best = class;
-        }
-    }
-    best as u8
 }

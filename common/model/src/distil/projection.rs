@@ -87,3 +87,37 @@ fn norm(row: &[f32]) -> (Vec<f32>, f32) {
     let scale = 1.0 / (variance + EPSILON).sqrt();
     (row.iter().map(|v| (v - mean) * scale).collect(), scale)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tensor;
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::config::{DeviceKind, NetConfig};
+    use crate::objective;
+
+    #[test]
+    fn autodiff_comes_to_the_same_distance() {
+        let net = |width| Net::new(NetConfig { width, ..NetConfig::default() }, DeviceKind::Flex);
+        let (student, teacher, epochs) = (net(16), net(32), 7);
+        let projection = Projection::behind(&student, &teacher, 0);
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let map = projection.start(&mut rng);
+        let mut rows = |len: usize| (0..len).map(|_| rng.random_range(-2.0..2.0f32)).collect::<Vec<_>>();
+        let (own, taught) = (rows(epochs * 16), rows(epochs * 32));
+        let (mut gradients, mut df) = (vec![0.0; map.len()], vec![0.0; own.len()]);
+        let value = projection.apart(&map, &own, &taught, 1.0, &mut gradients, &mut df);
+
+        let device = &student.device.autodiff();
+        let f = matrix(own, epochs, 16, device).require_grad();
+        let bridge: Tensor<2> = matrix(map, 16, 32, device).transpose();
+        let loss = objective::apart(f.clone(), matrix(taught, epochs, 32, device), bridge);
+        let other: f32 = loss.clone().into_scalar();
+        assert!((value - other).abs() < 1e-4 * other, "{value} {other}");
+        let slope = Host::of(f.grad(&loss.backward()).unwrap());
+        for (theirs, ours) in slope.values().iter().zip(&df) {
+            assert!((theirs - ours).abs() < 1e-5, "{theirs} {ours}");
+        }
+    }
+}

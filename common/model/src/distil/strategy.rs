@@ -7,6 +7,9 @@ use somnus_protocol::fault::ConfigError;
 ///
 /// `CE` is the cross-entropy of the student's posterior with the label, `KL` the divergence of the student's from the
 /// teacher's, both at the temperature `T`, which divides logits and makes doubts visible.
+///
+/// While a training warms up only a share of the teacher counts: its terms are multiplied by that share, and where labels
+/// weigh less or more because of it, in `hard` and `soft`, they begin with a weight of 1.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Strategy {
@@ -26,7 +29,8 @@ pub enum Strategy {
         temperature: f32,
     },
     /// The teacher's posterior in two parts with weights of their own (decoupled distillation, Zhao et al. 2022, arXiv 2203.08679):
-    /// `CE + T² (alpha KL(is it the target?) + beta KL(which of the others?))`.
+    /// `CE + T² (alpha KL(is it the target?) + beta KL(which of the others?))`. The target is the label, and the teacher's choice
+    /// where there is none.
     Dkd {
         /// Weight of the target against all others. Default 1.
         #[serde(default = "one")]

@@ -1,4 +1,5 @@
 //! What a student loses by being unlike its teacher: the losses of [`Strategy`], logits `[B, K]` and embeddings `[B, E]`.
+//! The staging network has the same without autodiff, in `distil`; a test there holds the two together.
 //!
 //! A teacher is a constant; gradients reach the student, and the matrix between their embeddings.
 
