@@ -36,7 +36,7 @@ pub use self::net::Shape;
 const NIGHT: usize = 8 * 3600 / SECONDS;
 /// What is to be known of the settings that ship.
 const CHOSEN: &str = "The learning rate, the deviation of labels, the temperature and the teacher that ship were chosen on stress-predict with \
-                      seeds 1 to 3, which hold out most of its 30 people once: results there are slightly optimistic with other seeds too.";
+                      seeds 1 to 3, which hold out most of its 30 people: results there are slightly optimistic with other seeds too.";
 /// Batches that are timed; the median counts.
 const TIMED: usize = 9;
 
