@@ -4,7 +4,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use somnus_model::encoder::{Mlp, Patches, Spec, Wave, Weights, windows};
-use somnus_model::objective::{Change, augment, nt_xent};
+use somnus_model::objective::{Change, nt_xent};
 use somnus_model::tensor::activation::{log_sigmoid, log_softmax};
 use somnus_model::tensor::{Tensor, TensorData};
 use somnus_model::{DeviceKind, ModelError};
@@ -48,36 +48,44 @@ pub(super) fn drawn(bank: &Bank, track: usize, batch: usize, rng: &mut ChaCha8Rn
     people.into_iter().map(|person| bank.draw(person, rng).swap_remove(track)).collect()
 }
 
-/// SimCLR (Chen et al. 2020): two changed views of a window should be alike behind a projection.
+/// A random view of a window of so many channels.
+pub(super) type View = fn(&[f32], usize, &mut ChaCha8Rng) -> Vec<f32>;
+
+/// SimCLR (Chen et al. 2020): two views of a window should be alike behind a projection.
 pub(super) fn simclr(
     bank: &Bank,
-    (wave, head): (&Wave, &Mlp),
+    (wave, head, view): (&Wave, &Mlp, View),
     (batch, temperature): (usize, f32),
     weights: &Weights,
     rng: &mut ChaCha8Rng,
 ) -> Tensor<1> {
     let channels = wave.stream.channels();
     let all = drawn(bank, 0, batch, rng);
-    let views: Vec<Vec<f32>> = (0..2).flat_map(|_| &all).map(|w| augment(w, channels, rng)).collect();
+    let views: Vec<Vec<f32>> = (0..2).flat_map(|_| &all).map(|w| view(w, channels, rng)).collect();
     let z = wave.embed(weights, windows(&views, channels, weights.device()));
     let z = head.apply(weights, z);
     let width = z.dims()[1];
-    let view = |from: usize| z.clone().slice([from..from + batch, 0..width]);
-    nt_xent(view(0), view(batch), temperature)
+    let part = |from: usize| z.clone().slice([from..from + batch, 0..width]);
+    nt_xent(part(0), part(batch), temperature)
 }
 
+/// What is done to a window of so many channels before it is changed.
+pub(super) type Preparation = fn(Vec<f32>, usize) -> Vec<f32>;
+
 /// Which of the changes were made to a window (Saeed et al. 2019, arXiv 1907.11879; of 700,000 person-days in Yuan et al.
-/// 2024): each by the toss of a coin, in random order; the mean of as many binary cross-entropies.
+/// 2024): each by the toss of a coin, in random order; the mean of as many binary cross-entropies. Windows are `prepared`
+/// before they are changed.
 pub(super) fn changes_made(
     bank: &Bank,
-    (wave, head): (&Wave, &Mlp),
+    (wave, head, prepared): (&Wave, &Mlp, Preparation),
     batch: usize,
     weights: &Weights,
     rng: &mut ChaCha8Rng,
 ) -> Tensor<1> {
     let channels = wave.stream.channels();
     let mut signs = Vec::with_capacity(batch * Change::ALL.len());
-    let mut changed = drawn(bank, 0, batch, rng);
+    let drawn = drawn(bank, 0, batch, rng).into_iter();
+    let mut changed: Vec<Vec<f32>> = drawn.map(|window| prepared(window, channels)).collect();
     for window in &mut changed {
         let made = Change::ALL.map(|_| rng.random::<bool>());
         let mut chosen: Vec<Change> =

@@ -3,7 +3,7 @@
 //! A lab study is a file like a scenario, with `study = "..."` on top; `somnus-sim run` takes both. Each kind is one
 //! configuration that makes a [`Summary`] whose grids are its tables. `crew` is the threads that work on it.
 //!
-//! Everybody is judged on people nobody trained on, and every number has its spread over seeds.
+//! Everybody is judged on people nobody trained on, and what chance decides has its spread over seeds.
 
 mod activities;
 mod compression;
@@ -74,6 +74,9 @@ pub enum LabError {
     /// It reads recordings and no folder was given.
     #[error("this study reads {0}: give its folder with --data")]
     NoData(&'static str),
+    /// Nobody who teaches has a heart rate.
+    #[error("nobody who teaches has a heart rate (HR.csv)")]
+    NoHeartRate,
     /// There are not enough people to train on some and judge on others.
     #[error("{}: {why}", path.display())]
     TooFew {
@@ -155,6 +158,11 @@ impl Lab {
         }
         if study.seeds().is_empty() || study.seeds().len() > 100 {
             return refuse("seeds", format!("{} seeds, not 1 to 100", study.seeds().len()));
+        }
+        let mut seeds = study.seeds().to_vec();
+        seeds.sort_unstable();
+        if let Some(twice) = seeds.windows(2).find(|pair| pair[0] == pair[1]) {
+            return refuse("seeds", format!("{} is there twice: its spread would be made up", twice[0]));
         }
         match study.check() {
             Ok(()) => Ok(lab),
@@ -248,6 +256,8 @@ mod tests {
             ("study = 'motifs'\nstep = 3\n", "line 2: unknown key `step`; did you mean `steps`?"),
             ("study = 'motifs'\nsteps = 0\n", "`steps`: 0 is not within 1"),
             ("study = 'motifs'\nseeds = []\n", "`seeds`: 0 seeds"),
+            ("study = 'motifs'\nseeds = [2, 1, 2]\n", "`seeds`: 2 is there twice"),
+            ("study = 'activities'\nlabelled = [0]\n", "`labelled`: nobody"),
             ("study = 'motifs'\nname = ''\n", "`name`: 1 to 100"),
         ];
         for (text, expected) in cases {
@@ -263,7 +273,7 @@ mod tests {
         let means = Means { jobs: 2, progress: |_| Progress::hidden() };
         let summary = lab.run(None, &means).unwrap();
         assert_eq!(summary.seeds, [7, 8]);
-        assert_eq!(summary.grids[0].lines.len(), 5);
+        assert_eq!(summary.grids[0].lines.len(), 6);
         assert!(summary.grids[0].lines.iter().flat_map(|line| &line.cells).all(|cell| cell.n == 2));
         assert!(somnus_report::table::run(&summary).starts_with("motifs-smoke: motif distance on made-up"));
     }

@@ -34,7 +34,7 @@ pub(super) struct Contrast {
     pub(super) temperature: f32,
     pub(super) batch: usize,
     /// What stays of the following copy in a step.
-    pub(super) memory: f32,
+    pub(super) momentum: f32,
 }
 
 /// The encoder of one track of a bank after all steps, without autodiff.
@@ -53,7 +53,7 @@ pub(super) fn contrast(
     let mut follower = learner.weights().frozen();
     while !learner.is_done() {
         learner.step(|online, rng| regularised(bank, track, (wave, &head), how, [online, &follower], rng))?;
-        follower.follow(learner.weights(), how.memory);
+        follower.follow(learner.weights(), how.momentum);
         bar.steps(1);
     }
     Ok(learner.weights().frozen())
@@ -69,7 +69,9 @@ fn regularised(
     rng: &mut ChaCha8Rng,
 ) -> Tensor<1> {
     let channels = wave.stream.channels();
-    let people = bank.choose(how.batch, rng);
+    // Of a wearer who came twice, one window would be the other's negative.
+    let batch = how.batch.min(bank.people());
+    let people = bank.choose(batch, rng);
     let mut draw = |person: &usize| bank.draw(*person, rng).swap_remove(track);
     let first: Vec<Vec<f32>> = people.iter().map(&mut draw).collect();
     let second = match how.positives {
@@ -82,7 +84,7 @@ fn regularised(
         let z = wave.embed(weights, windows(&changed, channels, weights.device()));
         let z = head.apply(weights, z);
         let width = z.dims()[1];
-        [0, how.batch].map(|from| z.clone().slice([from..from + how.batch, 0..width]))
+        [0, batch].map(|from| z.clone().slice([from..from + batch, 0..width]))
     };
     let ([a, b], [a_target, b_target]) = (look(online), look(follower));
     let pull =

@@ -78,10 +78,16 @@ pub(super) fn wave(stream: StreamKind) -> Wave {
     Wave { window: SECONDS * hub.rate, widths, standardise: Standardise::Window, ..hub }
 }
 
-/// A window whose changes leave the pulse in it: noise, scale, tempo, and a piece cut out (arXiv 2312.05409, appendix).
-pub(super) fn gently(window: &[f32], channels: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
-    let mut window = window.to_vec();
+/// A window with each channel at mean 0 and variance 1, so that changes of a fixed size mean the same on every axis.
+pub(super) fn levelled(mut window: Vec<f32>, channels: usize) -> Vec<f32> {
     (0..channels).for_each(|channel| level(&mut window, channels, channel));
+    window
+}
+
+/// A levelled window whose changes leave the pulse in it: noise, scale, tempo, and a piece cut out, each by chance, after
+/// arXiv 2312.05409; the chances are ours.
+pub(super) fn gently(window: &[f32], channels: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    let mut window = levelled(window.to_vec(), channels);
     for (change, chance) in [(Change::Noise, 0.5), (Change::Scaling, 0.5), (Change::Warp, 0.15)] {
         if rng.random::<f64>() < chance {
             change.apply(&mut window, channels, rng);
@@ -96,7 +102,6 @@ pub(super) fn gently(window: &[f32], channels: usize, rng: &mut ChaCha8Rng) -> V
     window
 }
 
-/// One channel to mean 0 and variance 1, so that changes of a fixed size mean the same on every axis.
 fn level(window: &mut [f32], channels: usize, channel: usize) {
     let n = (window.len() / channels).max(1) as f32;
     let values = || window.iter().skip(channel).step_by(channels);

@@ -102,6 +102,9 @@ impl Study for Activities {
             ("temperature", f64::from(self.temperature), 1e-3, 100.0),
         ])?;
         self.wave().check().map_err(|error| ("window".to_owned(), error.to_string()))?;
+        if self.labelled.contains(&0) {
+            return Err(("labelled".into(), "nobody teaches a probe nothing: at least 1 person".into()));
+        }
         if !self.window.is_multiple_of(10) {
             return Err(("window".into(), format!("{} is not ten whole patches", self.window)));
         }
@@ -159,10 +162,17 @@ impl Study for Activities {
         summary.notes.push(format!(
             "{} people; each seed deals them into {} who teach (without labels, but for the supervised network and the \
              probe) and {judging} who judge. Windows of {:.2} s; mean ± sd over seeds. A probe is a softmax regression \
-             whose strength is chosen on people who teach.",
+             whose strength is chosen on people who teach; the supervised network is read as it is. All take {} steps of \
+             {} windows, but RelCon: {} wearers and {} candidates, after {} steps of its distance. Settings are those of \
+             the first try, made shorter to fit into minutes; published ones are several times larger.",
             people.ids.len(),
             people.ids.len() - judging,
-            self.window as f64 / 32.0
+            self.window as f64 / 32.0,
+            self.steps,
+            self.batch,
+            self.anchors,
+            self.anchors - 1 + self.candidates,
+            self.motif_steps
         ));
         Ok(())
     }

@@ -53,6 +53,9 @@ impl Activities {
             runs.entry(bout.person).or_default().extend(all);
         }
         let len = self.window * 3;
+        // Who has no whole window neither teaches nor judges.
+        let long = |runs: &Vec<(usize, Run)>| runs.iter().any(|(_, run)| run[0].samples.len() >= len);
+        ids.retain(|id| runs.get(id).is_some_and(long));
         let runs: Vec<_> = ids.iter().filter_map(|id| runs.remove(id)).collect();
         let mut windows = Vec::new();
         for (person, runs) in runs.iter().enumerate() {

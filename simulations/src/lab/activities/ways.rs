@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use somnus_model::encoder::{Mlp, Wave, Weights, windows};
-use somnus_model::objective::{Attention, Change};
+use somnus_model::objective::{Attention, Change, augment};
 use somnus_model::tensor::Tensor;
 use somnus_report::{Confusion, Metrics};
 
@@ -15,6 +15,10 @@ use crate::pretrain::Relcon;
 use crate::pretrain::relcon::{Parts, ranking};
 use crate::probe::label_efficiency;
 use crate::progress::Progress;
+
+fn augmented(window: &[f32], channels: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    augment(window, channels, rng)
+}
 
 /// The share of patches that masked autoencoding hides.
 pub(super) const HIDDEN: f32 = 0.75;
@@ -39,11 +43,11 @@ pub(super) const WAYS: [(Way, &str); 12] = [
     (Way::Relcon(Parts { changes: false, ..FULL }), "RelCon, no augmentations"),
     (Way::Relcon(Parts { own: false, ..FULL }), "RelCon, no candidates of the wearer"),
     (Way::Relcon(Parts { attention: Attention::Sparsemax, ..FULL }), "RelCon, ranked with sparsemax"),
-    (Way::Relcon(Parts { learnt: false, ..FULL }), "RelCon, ranked by Euclid"),
+    (Way::Relcon(Parts { learnt: false, ..FULL }), "RelCon, ranked by Euclidean distance"),
     (Way::Simclr, "SimCLR"),
     (Way::Changes, "AugPred"),
     (Way::Masked, "masked autoencoding"),
-    (Way::Handcrafted, "features by hand"),
+    (Way::Handcrafted, "handcrafted features"),
     (Way::Untrained, "random weights"),
     (Way::Supervised, "supervised, end to end"),
 ];
@@ -83,13 +87,13 @@ impl Activities {
             Way::Simclr => {
                 let head = head(64);
                 learn(with(&head), pace, seed, bar, |weights, rng| {
-                    simclr(bank, (&wave, &head), (self.batch, self.temperature), weights, rng)
+                    simclr(bank, (&wave, &head, augmented), (self.batch, self.temperature), weights, rng)
                 })?
             }
             Way::Changes => {
                 let head = head(Change::ALL.len());
                 learn(with(&head), pace, seed, bar, |weights, rng| {
-                    changes_made(bank, (&wave, &head), self.batch, weights, rng)
+                    changes_made(bank, (&wave, &head, |window, _| window), self.batch, weights, rng)
                 })?
             }
             Way::Masked => learn(patches.specs(), pace, seed, bar, |weights, rng| {

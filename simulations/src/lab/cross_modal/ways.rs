@@ -1,21 +1,22 @@
 //! Teachers, and ways to an encoder of acceleration.
 
+use std::collections::BTreeMap;
+
 use rand::Rng;
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
-use somnus_model::ModelError;
 use somnus_model::encoder::{Mlp, Patches, Wave, Weights, windows};
 use somnus_model::objective::{Change, symmetric_info_nce};
 use somnus_model::tensor::{Tensor, TensorData};
 use somnus_signals::StreamKind;
 
 use super::CrossModal;
-use super::table::{Score, known_of_heart};
+use super::table::{Found, Score, known_of_heart};
 use crate::lab::learn::{Pace, changes_made, hidden, learn, simclr, untrained};
 use crate::lab::participants::{Contrast, Positives, contrast};
 use crate::lab::pulse::{ACCEL_RATE, Moment};
-use crate::lab::wrist::{Deal, gently, wave};
+use crate::lab::wrist::{Deal, gently, levelled, wave};
 use crate::lab::{LabError, handcrafted};
 use crate::pretrain::windows::Bank;
 use crate::probe::{Retrieval, retrieval};
@@ -55,7 +56,7 @@ pub(super) const WAYS: [(Way, &str); 8] = [
     (Way::Changes, "AugPred"),
     (Way::Masked, "masked autoencoding"),
     (Way::Supervised, "supervised by heart rate"),
-    (Way::Handcrafted, "features by hand"),
+    (Way::Handcrafted, "handcrafted features"),
     (Way::Untrained, "random weights"),
 ];
 
@@ -93,7 +94,7 @@ impl CrossModal {
             Teacher::Masked => {
                 let patches = self.patches(StreamKind::Ppg);
                 let weights = learn(patches.specs(), pace, deal.seed, bar, |weights, rng| {
-                    hidden(&deal.bank, 1, &patches, (self.batch, self.hidden), weights, rng)
+                    hidden(&deal.bank, 1, &patches, (self.batch, self.mask_ratio), weights, rng)
                 })?;
                 Taught::Patches(patches, weights)
             }
@@ -104,7 +105,7 @@ impl CrossModal {
                     koleo: 0.1,
                     temperature: self.temperature,
                     batch: self.batch,
-                    memory: 0.99,
+                    momentum: 0.99,
                 };
                 let weights = contrast(&deal.bank, 1, &wave, how, pace, deal.seed, bar)?;
                 Taught::Wave(wave, weights)
@@ -124,6 +125,7 @@ impl CrossModal {
         let head = |outputs| Mlp { name: "head", sizes: vec![wave.embedding, 128, outputs] };
         let with = |head: &Mlp| [wave.specs(), head.specs()].concat();
         let patches = self.patches(StreamKind::Accel);
+        let mut line = None;
         let weights = match way {
             Way::Distilled(kind) => {
                 let taught = teacher(kind);
@@ -137,19 +139,23 @@ impl CrossModal {
             Way::Simclr => {
                 let head = head(MEETING);
                 learn(with(&head), pace, seed, bar, |weights, rng| {
-                    simclr(bank, (&wave, &head), (self.batch, 0.1), weights, rng)
+                    simclr(bank, (&wave, &head, gently), (self.batch, self.temperature), weights, rng)
                 })?
             }
             Way::Changes => {
                 let head = head(Change::ALL.len());
                 learn(with(&head), pace, seed, bar, |weights, rng| {
-                    changes_made(bank, (&wave, &head), self.batch, weights, rng)
+                    changes_made(bank, (&wave, &head, levelled), self.batch, weights, rng)
                 })?
             }
             Way::Masked => learn(patches.specs(), pace, seed, bar, |weights, rng| {
-                hidden(bank, 0, &patches, (self.batch, self.hidden), weights, rng)
+                hidden(bank, 0, &patches, (self.batch, self.mask_ratio), weights, rng)
             })?,
-            Way::Supervised => self.supervised(&wave, deal, bar)?,
+            Way::Supervised => {
+                let (weights, own) = self.supervised(&wave, deal, bar)?;
+                line = own;
+                weights
+            }
             Way::Handcrafted | Way::Untrained => untrained(wave.specs(), seed)?,
         };
         let embed = |all: &[&Moment]| {
@@ -166,11 +172,11 @@ impl CrossModal {
         let rows = [embed(&deal.known), embed(&deal.asked)];
         let found = match way {
             Way::Distilled(kind) => {
-                Some(self.sought(deal, teacher(kind), &rows[1], &weights, &head(MEETING)))
+                Some(self.sought(deal, teacher(kind), rows[1].clone(), &weights, &head(MEETING)))
             }
             _ => None,
         };
-        Ok(Score { found, ..known_of_heart(deal, &rows) })
+        Ok(Score { found, line, ..known_of_heart(deal, &rows) })
     }
 
     /// The loss of moments whose two sides should find each other; the teacher has no gradient.
@@ -193,59 +199,94 @@ impl CrossModal {
         let rows = TensorData::new(taught.rows(&pulse), [self.batch, taught.width()]);
         let teacher: Tensor<2> = Tensor::from_data(rows, &weights.device().clone().inner());
         let (student, teacher) = (own.apply(weights, student), other.apply(weights, teacher));
-        symmetric_info_nce(student, teacher, self.temperature, self.direction)
+        symmetric_info_nce(student, teacher, self.temperature, self.lambda)
     }
 
-    /// The encoder under a line that is told the heart rate.
-    pub(super) fn supervised(
+    /// The encoder under a line that is told the heart rate, and that line's own mean absolute error, bpm.
+    fn supervised(
         &self,
         wave: &Wave,
         deal: &Deal<'_>,
         bar: &Progress,
-    ) -> Result<Weights, ModelError> {
+    ) -> Result<(Weights, Option<f64>), LabError> {
+        let heard = |all: &[&'_ Moment]| all.iter().filter(|m| m.hr.is_some()).count();
+        if heard(&deal.known) == 0 {
+            return Err(LabError::NoHeartRate);
+        }
         let told: Vec<(&Moment, f32)> = deal.known.iter().filter_map(|m| Some((*m, m.hr?))).collect();
         let n = told.len().max(1) as f32;
         let mean = told.iter().map(|(_, hr)| hr).sum::<f32>() / n;
         let spread = (told.iter().map(|(_, hr)| (hr - mean).powi(2)).sum::<f32>() / n).sqrt().max(1e-3);
         let line = Mlp { name: "head", sizes: vec![wave.embedding, 1] };
-        learn([wave.specs(), line.specs()].concat(), self.pace(), deal.seed, bar, |weights, rng| {
-            let chosen: Vec<&(&Moment, f32)> =
-                (0..self.batch).map(|_| &told[rng.random_range(0..told.len())]).collect();
-            let seen: Vec<Vec<f32>> =
-                chosen.iter().map(|(moment, _)| gently(&moment.accel, 3, rng)).collect();
-            let truth: Vec<f32> = chosen.iter().map(|(_, hr)| (hr - mean) / spread).collect();
-            let truth = TensorData::new(truth, [self.batch, 1]);
-            let truth: Tensor<2> = Tensor::from_data(truth, &weights.device().clone().inner());
-            let z = wave.embed(weights, windows(&seen, 3, weights.device()));
-            (line.apply(weights, z) - truth).square().mean()
-        })
+        let weights =
+            learn([wave.specs(), line.specs()].concat(), self.pace(), deal.seed, bar, |weights, rng| {
+                let chosen: Vec<&(&Moment, f32)> =
+                    (0..self.batch).map(|_| &told[rng.random_range(0..told.len())]).collect();
+                let seen: Vec<Vec<f32>> =
+                    chosen.iter().map(|(moment, _)| gently(&moment.accel, 3, rng)).collect();
+                let truth: Vec<f32> = chosen.iter().map(|(_, hr)| (hr - mean) / spread).collect();
+                let truth = TensorData::new(truth, [self.batch, 1]);
+                let truth: Tensor<2> = Tensor::from_data(truth, &weights.device().clone().inner());
+                let z = wave.embed(weights, windows(&seen, 3, weights.device()));
+                (line.apply(weights, z) - truth).square().mean()
+            })?;
+        let asked: Vec<(&Moment, f32)> = deal.asked.iter().filter_map(|m| Some((*m, m.hr?))).collect();
+        let seen: Vec<&[f32]> = asked.iter().map(|(moment, _)| &moment.accel[..]).collect();
+        let guesses = applied(&line, &weights, wave.embed_windows(&weights, &seen), wave.embedding);
+        let errors = guesses.iter().zip(&asked).map(|(z, (_, hr))| f64::from((z * spread + mean - hr).abs()));
+        let error = (!asked.is_empty()).then(|| errors.sum::<f64>() / asked.len() as f64);
+        Ok((weights, error))
     }
 
-    /// How well pairs of people who judge find each other among `gallery`.
-    pub(super) fn sought(
+    /// How well pairs of people who judge find each other: among `gallery` of everybody, and among each one's own.
+    fn sought(
         &self,
         deal: &Deal<'_>,
         taught: &Taught,
-        movement: &[f32],
+        movement: Vec<f32>,
         weights: &Weights,
         own: &Mlp,
-    ) -> [Retrieval; 2] {
+    ) -> Found {
+        let pulse: Vec<&[f32]> = deal.asked.iter().map(|moment| &moment.ppg[..]).collect();
+        let width = movement.len() / deal.asked.len();
+        let other = Mlp { name: "teacher", sizes: vec![taught.width(), 128, MEETING] };
+        let sides = [
+            applied(own, weights, movement, width),
+            applied(&other, weights, taught.rows(&pulse), taught.width()),
+        ];
+        let among = |chosen: &[usize]| {
+            let [a, b] = [0, 1].map(|side: usize| {
+                let row = |moment: &usize| &sides[side][moment * MEETING..][..MEETING];
+                chosen.iter().flat_map(row).copied().collect::<Vec<f32>>()
+            });
+            let there = |a: &[f32], b: &[f32]| {
+                retrieval(a, b, MEETING).unwrap_or_else(|| Retrieval::chance(chosen.len()))
+            };
+            [there(&a, &b), there(&b, &a)]
+        };
         let size = self.gallery.min(deal.asked.len());
         let mut chosen = sample(&mut ChaCha8Rng::seed_from_u64(deal.seed), deal.asked.len(), size).into_vec();
         chosen.sort_unstable();
-        let pulse: Vec<&[f32]> = chosen.iter().map(|moment| &deal.asked[*moment].ppg[..]).collect();
-        let width = movement.len() / deal.asked.len();
-        let movement =
-            chosen.iter().flat_map(|moment| &movement[moment * width..][..width]).copied().collect();
-        let other = Mlp { name: "teacher", sizes: vec![taught.width(), 128, MEETING] };
-        let meet = |head: &Mlp, rows: Vec<f32>, width: usize| {
-            let rows: Tensor<2> = Tensor::from_data(TensorData::new(rows, [size, width]), weights.device());
-            let met = head.apply(weights, rows).into_data();
-            met.try_to_vec::<f32>().unwrap_or_else(|_| unreachable!("f32"))
+        let mut people: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (place, moment) in deal.asked.iter().enumerate() {
+            people.entry(moment.person).or_default().push(place);
+        }
+        // Each person weighs alike.
+        let mean = |of: &dyn Fn(&[usize]) -> f64| {
+            people.values().map(|places| of(places)).sum::<f64>() / people.len() as f64
         };
-        let (a, b) = (meet(own, movement, width), meet(&other, taught.rows(&pulse), taught.width()));
-        let there =
-            |a: &[f32], b: &[f32]| retrieval(a, b, MEETING).unwrap_or_else(|| Retrieval::chance(size));
-        [there(&a, &b), there(&b, &a)]
+        Found {
+            everybody: among(&chosen),
+            own_top1: mean(&|places| among(places)[0].top1),
+            own_chance: mean(&|places| Retrieval::chance(places.len()).top1),
+        }
     }
+}
+
+/// Rows `[n, width]` behind a head, in host memory.
+fn applied(head: &Mlp, weights: &Weights, rows: Vec<f32>, width: usize) -> Vec<f32> {
+    let n = rows.len() / width;
+    let rows: Tensor<2> = Tensor::from_data(TensorData::new(rows, [n, width]), weights.device());
+    let out = head.apply(weights, rows).into_data();
+    out.try_to_vec::<f32>().unwrap_or_else(|_| unreachable!("f32"))
 }
