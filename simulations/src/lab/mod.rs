@@ -41,6 +41,7 @@ use crate::cohort::CohortError;
 use crate::model_file::ModelFileError;
 use crate::progress::Progress;
 use crate::scenario::ScenarioError;
+use crate::start::Origin;
 
 /// A lab study, as its file says it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -130,7 +131,7 @@ impl Lab {
             .any(|line| line.split_once('=').is_some_and(|(key, _)| key.trim() == "study"))
     }
 
-    /// Reads and checks a file; `None` if it is no lab study.
+    /// Reads and checks a file; `None` if it is no lab study. Checkpoints that it names are relative to it.
     ///
     /// # Errors
     /// [`ScenarioError`] naming the file, and the line or the key.
@@ -141,7 +142,16 @@ impl Lab {
         if !Self::is_in(&text) {
             return Ok(None);
         }
-        let lab = Self::from_text(&text).map_err(|source| ScenarioError::Config { path: name(), source })?;
+        let mut lab =
+            Self::from_text(&text).map_err(|source| ScenarioError::Config { path: name(), source })?;
+        if let (Self::Compression(study), Some(folder)) = (&mut lab, path.parent()) {
+            let starts = study.together.iter_mut().flat_map(|together| &mut together.starts);
+            for origin in starts.chain([&mut study.teacher]) {
+                if let Origin::File(file) = origin {
+                    *file = folder.join(&*file);
+                }
+            }
+        }
         Ok(Some(lab))
     }
 
