@@ -102,6 +102,41 @@ impl Patches {
         tokens.reshape([batch, self.tokens(), self.width]).mean_dim(1).reshape([batch, self.width])
     }
 
+    /// Embeddings of the `parts` of each window, `[B, parts * width]`: the means over so many runs of tokens.
+    ///
+    /// # Panics
+    /// When there are more parts than tokens.
+    pub fn embed_parts(&self, weights: &Weights, x: Tensor<3>, parts: usize) -> Tensor<2> {
+        let (batch, tokens) = (x.dims()[1], self.tokens());
+        assert!((1..=tokens).contains(&parts), "{parts} parts of {tokens} tokens");
+        let all: Vec<usize> = (0..tokens).collect();
+        let rows = self.encode(weights, self.cut(standardised(x)), &vec![all; batch]);
+        let rows: Tensor<3> = rows.reshape([batch, tokens, self.width]);
+        let part = |i: usize| {
+            let (from, to) = (i * tokens / parts, (i + 1) * tokens / parts);
+            rows.clone().narrow(1, from, to - from).mean_dim(1).reshape([batch, self.width])
+        };
+        Tensor::cat((0..parts).map(part).collect(), 1)
+    }
+
+    /// [`Patches::embed_windows`] of the parts of each window: `[windows, parts * width]`.
+    ///
+    /// # Panics
+    /// As [`Patches::embed_parts`].
+    pub fn embed_windows_parts<W: AsRef<[f32]>>(
+        &self,
+        weights: &Weights,
+        all: &[W],
+        parts: usize,
+    ) -> Vec<f32> {
+        let weights = weights.frozen();
+        let rows = |batch: &[W]| {
+            let x = windows(batch, self.channels, weights.device());
+            Host::of(self.embed_parts(&weights, x, parts)).values().to_vec()
+        };
+        all.chunks(BATCH).flat_map(rows).collect()
+    }
+
     /// Embeddings of windows in host memory, each `[window, channels]`: `[windows, width]`, without autodiff.
     pub fn embed_windows<W: AsRef<[f32]>>(&self, weights: &Weights, all: &[W]) -> Vec<f32> {
         let weights = weights.frozen();

@@ -132,6 +132,29 @@ impl Wave {
 
     /// Embeddings `[B, embedding]` of windows `[C, B, T]`; see [`windows`].
     pub fn embed(&self, weights: &Weights, x: Tensor<3>) -> Tensor<2> {
+        linear(weights, &self.name("head"), mean_over_time(self.trunk(weights, x)))
+    }
+
+    /// Embeddings of the `parts` of each window, `[B, parts * embedding]`: what happened when. Their mean over equal parts is
+    /// [`Wave::embed`].
+    ///
+    /// # Panics
+    /// When there are more parts than moments that the network is left with, one for every `2^(stages + 1)` samples.
+    pub fn embed_parts(&self, weights: &Weights, x: Tensor<3>, parts: usize) -> Tensor<2> {
+        let [_, batch, _] = x.dims();
+        let h = self.trunk(weights, x);
+        let moments = h.dims()[2];
+        assert!((1..=moments).contains(&parts), "{parts} parts of {moments} moments");
+        let part = |i: usize| {
+            let (from, to) = (i * moments / parts, (i + 1) * moments / parts);
+            linear(weights, &self.name("head"), mean_over_time(h.clone().narrow(2, from, to - from)))
+        };
+        let width = parts * self.embedding;
+        Tensor::cat((0..parts).map(part).collect(), 1).reshape([batch, width])
+    }
+
+    /// What is pooled over time, `[channels, B, moments]`.
+    fn trunk(&self, weights: &Weights, x: Tensor<3>) -> Tensor<3> {
         let x = match self.standardise {
             Standardise::Never => x,
             Standardise::Window => instance_norm(x),
@@ -144,7 +167,7 @@ impl Wave {
             let residual = conv(weights, &name("conv2"), active(inner, "norm2"), 1, 1, Padding::Same);
             h = conv(weights, &name("skip"), h, 2, 1, Padding::Same) + residual;
         }
-        linear(weights, &self.name("head"), mean_over_time(h))
+        h
     }
 
     /// Embeddings of windows in host memory, each `[window, C]`: `[windows, embedding]`, without autodiff.
@@ -153,6 +176,24 @@ impl Wave {
         let rows = |batch: &[W]| {
             let x = windows(batch, self.stream.channels(), weights.device());
             Host::of(self.embed(&weights, x)).values().to_vec()
+        };
+        all.chunks(BATCH).flat_map(rows).collect()
+    }
+
+    /// [`Wave::embed_windows`] of the parts of each window: `[windows, parts * embedding]`.
+    ///
+    /// # Panics
+    /// As [`Wave::embed_parts`].
+    pub fn embed_windows_parts<W: AsRef<[f32]>>(
+        &self,
+        weights: &Weights,
+        all: &[W],
+        parts: usize,
+    ) -> Vec<f32> {
+        let weights = weights.frozen();
+        let rows = |batch: &[W]| {
+            let x = windows(batch, self.stream.channels(), weights.device());
+            Host::of(self.embed_parts(&weights, x, parts)).values().to_vec()
         };
         all.chunks(BATCH).flat_map(rows).collect()
     }
@@ -283,6 +324,31 @@ mod tests {
         for (a, b) in all.epoch(13).iter().zip(one.epoch(0)) {
             assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} {b}");
         }
+    }
+
+    #[test]
+    fn parts_say_when_and_their_mean_is_the_whole() {
+        let wave = Wave::hub(StreamKind::Accel).unwrap();
+        let weights = fresh(&wave);
+        let samples = night(&wave, 1);
+        let views: Vec<&[f32]> = samples.chunks_exact(wave.window_len()).collect();
+        // 240 samples leave 15 moments: five parts of three.
+        let (whole, parts) =
+            (wave.embed_windows(&weights, &views), wave.embed_windows_parts(&weights, &views, 5));
+        for (whole, parts) in whole.chunks(64).zip(parts.chunks(5 * 64)) {
+            for (i, all) in whole.iter().enumerate() {
+                let mean = parts.iter().skip(i).step_by(64).sum::<f32>() / 5.0;
+                assert!((all - mean).abs() < 1e-4 * all.abs().max(1.0), "{all} {mean}");
+            }
+        }
+        let mut late = views[0].to_vec();
+        late[700..].iter_mut().for_each(|v| *v += 3.0);
+        let [before, after] = [views[0], &late].map(|v| wave.embed_windows_parts(&weights, &[v], 5));
+        let apart = |part: usize| {
+            let pairs = before[part * 64..][..64].iter().zip(&after[part * 64..][..64]);
+            pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        assert!(apart(4) > 2.0 * apart(0), "{} {}", apart(4), apart(0));
     }
 
     #[test]

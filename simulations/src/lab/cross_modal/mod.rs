@@ -43,6 +43,8 @@ pub struct CrossModal {
     pub temperature: f32,
     /// The weight of asking acceleration for its pulse wave; the rest is the other way round. Default .5.
     pub lambda: f32,
+    /// Parts that a window is cut into where both sides meet, so that they can say when something happened. Default 6.
+    pub parts: usize,
     /// The share of patches that masked autoencoders do not see. Default .8.
     pub mask_ratio: f32,
 }
@@ -60,6 +62,7 @@ impl Default for CrossModal {
             learning_rate: 1e-3,
             temperature: 0.04,
             lambda: 0.5,
+            parts: 6,
             mask_ratio: 0.8,
         }
     }
@@ -91,6 +94,8 @@ impl Study for CrossModal {
             ("learning_rate", f64::from(self.learning_rate), 1e-9, 1.0),
             ("temperature", f64::from(self.temperature), 1e-3, 100.0),
             ("lambda", f64::from(self.lambda), 0.0, 1.0),
+            // An encoder leaves a moment a second.
+            ("parts", self.parts as f64, 1.0, SECONDS as f64),
             ("mask_ratio", f64::from(self.mask_ratio), 0.01, 0.99),
         ])
     }

@@ -80,6 +80,14 @@ impl Taught {
             Self::Wave(wave, weights) => wave.embed_windows(weights, all),
         }
     }
+
+    /// The rows of so many parts of each window, side by side.
+    fn parts<W: AsRef<[f32]>>(&self, all: &[W], parts: usize) -> Vec<f32> {
+        match self {
+            Self::Patches(patches, weights) => patches.embed_windows_parts(weights, all, parts),
+            Self::Wave(wave, weights) => wave.embed_windows_parts(weights, all, parts),
+        }
+    }
 }
 
 impl CrossModal {
@@ -129,11 +137,10 @@ impl CrossModal {
         let weights = match way {
             Way::Distilled(kind) => {
                 let taught = teacher(kind);
-                let (own, other) =
-                    (head(MEETING), Mlp { name: "teacher", sizes: vec![taught.width(), 128, MEETING] });
-                let specs = [with(&own), other.specs()].concat();
+                let heads = self.heads(&wave, taught);
+                let specs = [wave.specs(), heads[0].specs(), heads[1].specs()].concat();
                 learn(specs, pace, seed, bar, |weights, rng| {
-                    self.meeting(bank, &wave, taught, [&own, &other], weights, rng)
+                    self.meeting(bank, &wave, taught, &heads, weights, rng)
                 })?
             }
             Way::Simclr => {
@@ -171,12 +178,16 @@ impl CrossModal {
         };
         let rows = [embed(&deal.known), embed(&deal.asked)];
         let found = match way {
-            Way::Distilled(kind) => {
-                Some(self.sought(deal, teacher(kind), rows[1].clone(), &weights, &head(MEETING)))
-            }
+            Way::Distilled(kind) => Some(self.sought(deal, teacher(kind), &wave, &weights)),
             _ => None,
         };
         Ok(Score { found, line, ..known_of_heart(deal, &rows) })
+    }
+
+    /// From the parts of either side to where they meet.
+    fn heads(&self, wave: &Wave, taught: &Taught) -> [Mlp; 2] {
+        let head = |name, width| Mlp { name, sizes: vec![self.parts * width, 128, MEETING] };
+        [head("head", wave.embedding), head("teacher", taught.width())]
     }
 
     /// The loss of moments whose two sides should find each other; the teacher has no gradient.
@@ -185,7 +196,7 @@ impl CrossModal {
         bank: &Bank,
         wave: &Wave,
         taught: &Taught,
-        [own, other]: [&Mlp; 2],
+        [own, other]: &[Mlp; 2],
         weights: &Weights,
         rng: &mut ChaCha8Rng,
     ) -> Tensor<1> {
@@ -195,8 +206,9 @@ impl CrossModal {
             movement.push(gently(&both[0], 3, rng));
             pulse.push(gently(&both[1], 1, rng));
         }
-        let student = wave.embed(weights, windows(&movement, 3, weights.device()));
-        let rows = TensorData::new(taught.rows(&pulse), [self.batch, taught.width()]);
+        let student = wave.embed_parts(weights, windows(&movement, 3, weights.device()), self.parts);
+        let rows =
+            TensorData::new(taught.parts(&pulse, self.parts), [self.batch, self.parts * taught.width()]);
         let teacher: Tensor<2> = Tensor::from_data(rows, &weights.device().clone().inner());
         let (student, teacher) = (own.apply(weights, student), other.apply(weights, teacher));
         symmetric_info_nce(student, teacher, self.temperature, self.lambda)
@@ -239,20 +251,14 @@ impl CrossModal {
     }
 
     /// How well pairs of people who judge find each other: among `gallery` of everybody, and among each one's own.
-    fn sought(
-        &self,
-        deal: &Deal<'_>,
-        taught: &Taught,
-        movement: Vec<f32>,
-        weights: &Weights,
-        own: &Mlp,
-    ) -> Found {
+    fn sought(&self, deal: &Deal<'_>, taught: &Taught, wave: &Wave, weights: &Weights) -> Found {
+        let movement: Vec<&[f32]> = deal.asked.iter().map(|moment| &moment.accel[..]).collect();
         let pulse: Vec<&[f32]> = deal.asked.iter().map(|moment| &moment.ppg[..]).collect();
-        let width = movement.len() / deal.asked.len();
-        let other = Mlp { name: "teacher", sizes: vec![taught.width(), 128, MEETING] };
+        let [own, other] = self.heads(wave, taught);
+        let movement = wave.embed_windows_parts(weights, &movement, self.parts);
         let sides = [
-            applied(own, weights, movement, width),
-            applied(&other, weights, taught.rows(&pulse), taught.width()),
+            applied(&own, weights, movement, self.parts * wave.embedding),
+            applied(&other, weights, taught.parts(&pulse, self.parts), self.parts * taught.width()),
         ];
         let among = |chosen: &[usize]| {
             let [a, b] = [0, 1].map(|side: usize| {
