@@ -122,7 +122,7 @@ fn a_wrist_that_trembles_with_the_pulse_knows_the_heart_and_every_way_has_its_li
     let summary = run(text, dir.path(), 2);
     let grid = &summary.grids[0];
     assert_eq!(grid.lines.len(), 6);
-    assert_eq!(mean(grid, "a guess", 1), 1.0 / 3.0);
+    assert_eq!(mean(grid, "a guess", 2), 1.0 / 3.0);
     assert!(
         grid.lines[..5].iter().all(|line| line.cells[0].mean.is_some_and(|rank| rank >= 1.0)),
         "{grid:?}"
