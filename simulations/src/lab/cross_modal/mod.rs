@@ -137,7 +137,7 @@ impl Study for CrossModal {
              the supervised encoder was told, so that its own line is given too, and the better of both is compared with. \
              Every way but masked autoencoding trains the same encoder for as many steps on the same views. A pulse wave \
              that only gives away whose it is would be found within the right person by chance: the last columns ask \
-             among moments of one person. Settings are those of the first try, made shorter to fit into minutes.",
+             among moments of one person. Settings are those of the first try, made shorter to fit into minutes, but for `parts`, which came after it.",
             wrists.ids.len(),
             self.held_out
         ));
