@@ -125,6 +125,15 @@ proptest! {
     }
 }
 
+#[test]
+fn an_upload_that_a_lie_made_begin_anywhere_is_read_whole() {
+    let trace = "d0 d0 d0 b1 c8 b1 d0 d0 b1 d0 d0 d0 d0 b1 b1 d0 d0 d0 d0 d0 d0 d0 d0 d0 u1 c9 d7 d6 j11 j0 d10 c1 d0 j11 j6 \
+        j4 j2 j11 c10 d6 c10 d3 b4 d9 d4 j5 b3 j0 b2 d9 d4 j8 d0 d2 d2 c2 d2 b5 j10 d1 c1 F1905 d11 d1 c7 d6 j10 u10 d5 j4 \
+        d4 c1 j8 b1 d8 b3 d3 d1 d0 d5 f1182";
+    let actions: Vec<Action> = trace.split_whitespace().map(|step| step.parse().unwrap()).collect();
+    replay(&actions);
+}
+
 /// Three clients of a masked federation, whose first round is in `phase`.
 fn masked_in(phase: &str) -> World {
     let config = FederationConfig { over_select: 1.0, ..config(Mechanism::Skellam(DISTRIBUTED), false) };
