@@ -106,12 +106,35 @@ pub enum LabError {
     Count(#[from] ConfusionError),
 }
 
-/// What every lab study has in common.
-trait Study {
+/// The head of every lab study's file.
+trait Head {
     fn name(&self) -> &str;
     fn seeds(&self) -> &[u64];
     fn seeds_mut(&mut self) -> &mut [u64];
+}
 
+macro_rules! heads {
+    ($($study:ty),*) => {$(
+        impl Head for $study {
+            fn name(&self) -> &str {
+                &self.name
+            }
+
+            fn seeds(&self) -> &[u64] {
+                &self.seeds
+            }
+
+            fn seeds_mut(&mut self) -> &mut [u64] {
+                &mut self.seeds
+            }
+        }
+    )*};
+}
+
+heads!(Activities, Compression, CrossModal, HeartRate, Motifs, PositivesStudy);
+
+/// What every lab study has in common.
+trait Study: Head {
     /// What it is about, for the head of a page.
     fn subject(&self) -> &'static str;
 

@@ -87,18 +87,6 @@ const WAYS: [&str; 6] = [
 ];
 
 impl Study for Motifs {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn seeds(&self) -> &[u64] {
-        &self.seeds
-    }
-
-    fn seeds_mut(&mut self) -> &mut [u64] {
-        &mut self.seeds
-    }
-
     fn subject(&self) -> &'static str {
         "motif distance on made-up movements"
     }

@@ -66,18 +66,6 @@ const COLUMNS: [&str; 6] = [
 ];
 
 impl Study for PositivesStudy {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn seeds(&self) -> &[u64] {
-        &self.seeds
-    }
-
-    fn seeds_mut(&mut self) -> &mut [u64] {
-        &mut self.seeds
-    }
-
     fn subject(&self) -> &'static str {
         "contrast of wearers and of windows, pulse waves"
     }

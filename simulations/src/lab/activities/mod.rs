@@ -73,18 +73,6 @@ const MOTIF_RATE: f32 = 1e-3;
 const CLASSES: usize = wisdm::Activity::ALL.len();
 
 impl Study for Activities {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn seeds(&self) -> &[u64] {
-        &self.seeds
-    }
-
-    fn seeds_mut(&mut self) -> &mut [u64] {
-        &mut self.seeds
-    }
-
     fn subject(&self) -> &'static str {
         "activities told from wrist acceleration"
     }

@@ -118,18 +118,6 @@ impl Default for Compression {
 }
 
 impl Study for Compression {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn seeds(&self) -> &[u64] {
-        &self.seeds
-    }
-
-    fn seeds_mut(&mut self) -> &mut [u64] {
-        &mut self.seeds
-    }
-
     fn subject(&self) -> &'static str {
         "small staging networks and their teacher"
     }

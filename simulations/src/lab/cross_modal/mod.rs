@@ -68,18 +68,6 @@ impl Default for CrossModal {
     }
 }
 impl Study for CrossModal {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn seeds(&self) -> &[u64] {
-        &self.seeds
-    }
-
-    fn seeds_mut(&mut self) -> &mut [u64] {
-        &mut self.seeds
-    }
-
     fn subject(&self) -> &'static str {
         "what acceleration of the wrist knows of the heart"
     }

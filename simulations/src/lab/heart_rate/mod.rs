@@ -52,18 +52,6 @@ struct School {
 type Scores = Vec<Score>;
 
 impl Study for HeartRate {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn seeds(&self) -> &[u64] {
-        &self.seeds
-    }
-
-    fn seeds_mut(&mut self) -> &mut [u64] {
-        &mut self.seeds
-    }
-
     fn subject(&self) -> &'static str {
         "heart rate from a pulse wave"
     }
